@@ -1,0 +1,61 @@
+# Every target works from a bare clone: it installs what it needs into .venv first.
+# Nothing that CI does is out of a person's reach: .ci/run calls these same targets.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+TORCH ?= torch==2.13.0
+# Where torch comes from, if not from pip's own configuration: make TORCH_INDEX=<url of a CPU index> install
+TORCH_INDEX ?=
+RUNTIME ?= cpu
+DEMO_DIR ?= .demo
+PORT ?= 8080
+
+.PHONY: help install demo serve test e2e lint format types image-lint bench clean
+
+help: ## Show this list
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(VENV)/.installed ## Create .venv and install everything (torch first, so that the CPU build is kept)
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Plurality needs Python 3.11 or newer")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) '$(TORCH)'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(RUNTIME),train,demo,dev]'
+	touch $@
+
+demo: install ## Train two small reward models, export, serve and score with them (about 5 minutes on 2 cores)
+	$(BIN)/plurality demo --directory $(DEMO_DIR)
+
+serve: install ## Serve what `make demo` published, on 127.0.0.1:8080
+	$(BIN)/plurality serve --store $(DEMO_DIR)/store --port $(PORT)
+
+test: install ## Run the tests with the coverage gates
+	$(BIN)/python -m tests.run
+
+e2e: install ## Only the tests that start real processes
+	$(BIN)/python -m pytest -m e2e
+
+lint: install ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: install ## ruff: fix and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: install ## mypy --strict over the packages and the tests
+	$(BIN)/mypy
+
+image-lint: install ## hadolint on the Dockerfile, kubernetes-validate --strict on k8s/
+	$(BIN)/python -m tests.contract.image_lint
+
+bench: install ## Service against the offline limit, as ratios of one run
+	$(BIN)/python -m benchmarks.serving
+
+clean: ## Remove what the targets made
+	rm -rf $(VENV) $(DEMO_DIR) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*

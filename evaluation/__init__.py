@@ -1,0 +1,1 @@
+"""The papers' protocols on models: predictions of a bundle, scores by slice, plots."""

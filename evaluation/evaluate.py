@@ -1,0 +1,126 @@
+"""Score preference rows with a bundle and say how well it predicts people (arXiv 2412.03822, §5)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from metrics import UndefinedStatistic
+from metrics.calibration import ece, ece_noise_floor, l1
+from metrics.correlation import pearson
+from model_export.errors import ExportError
+from service.calibrate import preference_probability
+from service.domain import Reward
+from service.repository.load import LoadedModel, score_now
+from training.rows import PreferenceRow
+
+Array = NDArray[np.float64]
+_CHUNK = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What a model says of N rows."""
+
+    margin: Array
+    """r_a − r_b, shape [N]."""
+    raw: Array
+    """σ(r_a − r_b), shape [N]."""
+    calibrated: Array
+    """σ((r_a − r_b) / T), shape [N]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """How well probabilities predict people, over one slice of the rows."""
+
+    pairs: int
+    accuracy: float
+    """Against the majority of the population (p* above or below one half)."""
+    label_accuracy: float
+    """Against one annotator's choice; no model can reach 1."""
+    pearson: float | None
+    """To p*; None where one side is constant."""
+    l1: float
+    """Mean |P − p*|."""
+    ece: float
+    """To the binary labels, two-sided, 10 uniform bins."""
+    ece_noise_floor: float
+    """What a perfectly calibrated model would show on as many pairs."""
+
+
+def predict(model: LoadedModel, rows: Sequence[PreferenceRow]) -> Predictions:
+    """Rewards and probabilities of every row, through the service's own tokeniser and runner.
+
+    Raises:
+        ExportError: a response cannot be scored; none is left out silently.
+    """
+    items = [item for row in rows for item in row.as_pair().items]
+    rewards: list[float] = []
+    for start in tqdm(range(0, len(items), _CHUNK), desc=model.manifest.model, unit="chunk", leave=False):
+        for outcome in score_now(model, items[start : start + _CHUNK]):
+            if not isinstance(outcome, Reward):
+                raise ExportError(f"row {rows[len(rewards) // 2].id} cannot be scored: {outcome.message}")
+            rewards.append(outcome.value)
+    margin = np.array(rewards[::2]) - np.array(rewards[1::2])
+    temperature = model.manifest.calibration.temperature if model.manifest.calibration else 1.0
+    return Predictions(margin, _probabilities(margin, 1.0), _probabilities(margin, temperature))
+
+
+def _probabilities(margin: Array, temperature: float) -> Array:
+    return np.array([preference_probability(float(gap), temperature=temperature) for gap in margin])
+
+
+def score_rows(rows: Sequence[PreferenceRow], probability: Array) -> Scores:
+    """Compare P(a preferred) with p* and the labels.
+
+    Raises:
+        ValueError: a row has no true preference.
+    """
+    truth = np.array([_truth(row) for row in rows])
+    label = np.array([row.label for row in rows])
+    return Scores(
+        pairs=len(rows),
+        accuracy=_agreement(probability, truth),
+        label_accuracy=_agreement(probability, label),
+        pearson=_pearson(probability, truth),
+        l1=l1(probability, truth),
+        ece=ece(probability, label),
+        ece_noise_floor=ece_noise_floor(probability).mean,
+    )
+
+
+def score_by(
+    rows: Sequence[PreferenceRow], probability: Array, key: Callable[[PreferenceRow], str | None]
+) -> dict[str, Scores]:
+    """Scores of every slice, and of all rows under `all`."""
+    slices: dict[str, list[int]] = {}
+    for index, row in enumerate(rows):
+        if (name := key(row)) is not None:
+            slices.setdefault(name, []).append(index)
+    scores = {
+        name: score_rows([rows[i] for i in places], probability[places]) for name, places in sorted(slices.items())
+    }
+    return scores | {"all": score_rows(rows, probability)}
+
+
+def _truth(row: PreferenceRow) -> float:
+    if row.true_preference is None:
+        raise ValueError(f"row {row.id} has no true_preference")
+    return row.true_preference
+
+
+def _agreement(probability: Array, target: Array) -> float:
+    """Share of decided targets on whose side the probability is; one half counts half."""
+    decided = target != 0.5
+    side = np.sign(probability - 0.5)[decided] * np.sign(target - 0.5)[decided]
+    return float(np.mean(0.5 + 0.5 * side))
+
+
+def _pearson(probability: Array, truth: Array) -> float | None:
+    try:
+        return pearson(probability, truth)
+    except UndefinedStatistic:
+        return None

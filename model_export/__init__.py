@@ -1,0 +1,13 @@
+"""From a checkpoint to a published bundle.
+
+    checkpoint.py       open a sequence classifier with one label; what its training left beside it
+    detect_format.py    how it reads (prompt, response): pair or chat, as data
+    to_onnx.py          torch -> ONNX -> fused fp32 or int8
+    verify.py           the file against torch, through the service's own tokeniser and runner
+    fit_calibration.py  temperature on held-out pairs
+    bundle.py           statistics, golden inputs, manifest
+    publish.py          stage, fsync, rename, move the pointer
+    pipeline.py         the whole story: `export`, `recalibrate`
+
+Refuses to publish what it has not verified. Needs the extra `train`, except `publish` and `fit_calibration`.
+"""

@@ -1,0 +1,146 @@
+"""A reward model as torch knows it: a sequence classifier with one label, its fast tokeniser, its input format."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+from model_export.detect_format import detect_format
+from model_export.errors import UnsupportedModel
+from service.domain import Encoding, ScoreItem
+from service.repository.formats import ChatFormat, InputFormat, PairFormat
+from service.runtime.backend import pad
+from service.tokenise import Tokeniser
+
+TRAINING_RECORD = "plurality.json"
+"""Written beside the weights by our trainer: input format, objective, configuration, data digests."""
+FUSED_ATTENTION_TYPES = frozenset({"bert", "roberta", "xlm-roberta", "distilbert", "electra", "camembert"})
+"""The ORT graph optimiser fuses attention only as `eager` spells it: 6 of 6 MiniLM layers, against 0 with sdpa."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRecord:
+    """What a checkpoint of ours says about its training; empty for anybody else's."""
+
+    objective: str = "imported"
+    training: dict[str, Any] = field(default_factory=dict)
+    data_sha256: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """An opened reward model. `model` is in eval mode, float32, on the CPU unless moved."""
+
+    source: str
+    model: Any
+    tokeniser: Tokeniser
+    record: TrainingRecord
+
+    @property
+    def format(self) -> PairFormat | ChatFormat:
+        return self.tokeniser.format
+
+    @torch.inference_mode()
+    def logits(self, encodings: Sequence[Encoding]) -> list[float]:
+        """One logit an encoding, each run alone: the reference has no padding to go wrong."""
+        return [self._logit(encoding) for encoding in encodings]
+
+    def _logit(self, encoding: Encoding) -> float:
+        batch = pad([encoding], self.format.pad_id)
+        inputs = {"input_ids": batch.input_ids_BT, "attention_mask": batch.attention_mask_BT}
+        if isinstance(self.format, PairFormat) and self.format.token_types:
+            inputs["token_type_ids"] = batch.token_type_ids_BT
+        tensors = {name: torch.from_numpy(value).to(self.model.device) for name, value in inputs.items()}
+        return float(self.model(**tensors).logits[0, 0])
+
+    def encode(self, items: Sequence[ScoreItem]) -> list[Encoding]:
+        """Tokenise through the service's own tokeniser; raises the first item's error, if any."""
+        encodings: list[Encoding] = []
+        for entry in self.tokeniser.encode(items):
+            if not isinstance(entry, Encoding):
+                raise entry
+            encodings.append(entry)
+        return encodings
+
+
+def open_checkpoint(source: str, *, max_length: int | None = None, new_head: bool = False) -> Checkpoint:
+    """Open a hub id or a directory.
+
+    Args:
+        source: what `AutoModelForSequenceClassification.from_pretrained` takes.
+        max_length: tokens per item; by default what the training used, else what the model can, at most 2048.
+        new_head: start a reward head on an encoder that has none (training); otherwise the head must be there.
+
+    Raises:
+        UnsupportedModel: not one label, no fast tokeniser, no head, or code of its own would have to run.
+    """
+    try:
+        config = AutoConfig.from_pretrained(source)
+        hf_tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True)
+    except (OSError, ValueError) as error:
+        raise UnsupportedModel(f"cannot open {source}: {_first_line(error)}") from None
+    _check_config(config, source, new_head=new_head)
+    if not getattr(hf_tokenizer, "is_fast", False):
+        raise UnsupportedModel(f"{source} has no fast tokeniser (tokenizer.json); convert it with transformers first")
+    saved = _read_record(source)
+    form = _saved_format(saved, max_length) or detect_format(hf_tokenizer, config, max_length=max_length)
+    model = _open_model(source, config, form.pad_id, new_head=new_head)
+    tokeniser = Tokeniser.from_json(hf_tokenizer.backend_tokenizer.to_str(), form)
+    record = TrainingRecord(**{key: saved[key] for key in ("objective", "training", "data_sha256") if key in saved})
+    return Checkpoint(public_name(source), model, tokeniser, record)
+
+
+def public_name(source: str) -> str:
+    """A hub id as it is, a directory by its last part: a manifest holds no path of anyone's machine."""
+    return Path(source).resolve().name if Path(source).exists() else source
+
+
+def _check_config(config: Any, source: str, *, new_head: bool) -> None:
+    if new_head:
+        config.num_labels = 1
+    elif config.num_labels != 1:
+        raise UnsupportedModel(
+            f"{source} has {config.num_labels} labels; a reward model has one (AutoModelForSequenceClassification, "
+            "num_labels=1). To train a reward model on it, use `plurality train`"
+        )
+
+
+def _open_model(source: str, config: Any, pad_id: int, *, new_head: bool) -> Any:
+    extra = {"attn_implementation": "eager"} if config.model_type in FUSED_ATTENTION_TYPES else {}
+    config.pad_token_id = pad_id
+    try:
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            source, config=config, dtype=torch.float32, output_loading_info=True, **extra
+        )
+    except (OSError, ValueError) as error:
+        raise UnsupportedModel(f"cannot open {source}: {_first_line(error)}") from None
+    if report["missing_keys"] and not new_head:
+        raise UnsupportedModel(
+            f"{source} has no trained reward head: {', '.join(sorted(report['missing_keys'])[:4])} would be random"
+        )
+    return model.eval()
+
+
+def _read_record(source: str) -> dict[str, Any]:
+    path = Path(source) / TRAINING_RECORD
+    if not path.exists():
+        return {}
+    record: dict[str, Any] = json.loads(path.read_text())
+    return record
+
+
+def _saved_format(record: dict[str, Any], max_length: int | None) -> PairFormat | ChatFormat | None:
+    if "input_format" not in record:
+        return None
+    adapter: TypeAdapter[PairFormat | ChatFormat] = TypeAdapter(InputFormat)
+    form = adapter.validate_python(record["input_format"])
+    return form.model_copy(update={"max_length": max_length}) if max_length else form
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n", 1)[0][:300]

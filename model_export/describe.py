@@ -1,0 +1,24 @@
+"""Show a person how a model reads its input."""
+
+from service.domain import Encoding, ScoreItem
+from service.repository.formats import PairFormat
+from service.tokenise import Tokeniser, render_chat
+
+_EXAMPLE = ScoreItem("PROMPT", "RESPONSE")
+
+
+def describe_format(tokeniser: Tokeniser) -> str:
+    """The input format in a few lines, with an example as the model will read it."""
+    form = tokeniser.format
+    [encoding] = tokeniser.encode([_EXAMPLE])
+    ids = list(encoding.ids) if isinstance(encoding, Encoding) else []
+    if isinstance(form, PairFormat):
+        tokens = " ".join(str(tokeniser.tokenizer.id_to_token(token)) for token in ids)
+        types = "prompt and response differ by token type" if form.token_types else "no token types"
+        return f"input format: pair, at most {form.max_length} tokens, {types}\n  {tokens}"
+    turns = ", ".join(sorted(form.joints))
+    text = render_chat(_EXAMPLE, form).text
+    return (
+        f"input format: chat, at most {form.max_length} tokens; turns it knows: {turns}"
+        f"{'; strips white space around turns' if form.trim else ''}\n  {text!r}\n  {len(ids)} tokens"
+    )

@@ -1,0 +1,190 @@
+"""The whole story of export: open, convert, verify, calibrate, describe, publish. And of calibrating again."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from model_export.bundle import Version, build_manifest, golden_inputs, reward_statistics
+from model_export.checkpoint import Checkpoint
+from model_export.errors import ExportError
+from model_export.fit_calibration import calibrate
+from model_export.pairs import LabelledPair, pair_items
+from model_export.publish import current_version, find_version, next_sequence, set_aliases, write_version, writer
+from model_export.sample_texts import sample_items
+from model_export.to_onnx import export_fp32, quantise_int8
+from model_export.verify import Measured, check_fidelity, run_backend
+from service.domain import Encoding, Reward, ScoreItem
+from service.repository.live import DEFAULT_ALIAS
+from service.repository.load import MODEL_FILE, TOKENIZER_FILE, load_model, score_now
+from service.repository.manifest import Calibration, Fidelity, Manifest, Precision
+from service.repository.store import read_verified, version_directory
+from service.runtime.ort import OrtBackend
+
+PARITY_TEXTS = 240
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a version goes and what it will be called."""
+
+    store: Path
+    name: str
+    precisions: Sequence[Precision] = ("fp32", "int8")
+    aliases: Sequence[str] = (DEFAULT_ALIAS,)
+    """Aliases that move to the first precision; every other precision gets its own name as alias."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A version that is in the store."""
+
+    digest: str
+    manifest: Manifest
+    aliases: tuple[str, ...] = field(default=())
+
+
+def export(
+    checkpoint: Checkpoint,
+    target: Target,
+    *,
+    held_out: Sequence[LabelledPair] = (),
+    center: bool = True,
+    say: Callable[[str], None] = print,
+) -> list[Published]:
+    """Publish a checkpoint in each precision.
+
+    Args:
+        held_out: labelled pairs that were not trained on: they calibrate, centre and check the version. Without
+            them the version is marked uncalibrated, and generated texts serve for parity and statistics.
+        center: subtract the mean reward of the held-out responses, so that versions share a zero.
+        say: told each step.
+
+    Raises:
+        FidelityError: the file does not score as torch does; nothing is published.
+        PublishError: the store refuses.
+    """
+    items = [*pair_items(held_out), *sample_items(PARITY_TEXTS)]
+    encodings = checkpoint.encode(items)
+    with tempfile.TemporaryDirectory(prefix="plurality-export-") as folder:
+        say(f"exporting {checkpoint.source} to ONNX")
+        files = export_fp32(checkpoint, Path(folder))
+        reference = np.array([checkpoint.logits([e])[0] for e in tqdm(encodings, desc="torch logits", leave=False)])
+        offset = float(reference[: 2 * len(held_out)].mean()) if held_out and center else 0.0
+        versions = []
+        for precision in target.precisions:
+            chosen = files if precision == "fp32" else quantise_int8(_model_file(files), Path(folder))
+            version = _version(checkpoint, precision, chosen, items, encodings, reference, offset, held_out)
+            say(f"{precision}: {describe_fidelity(version.fidelity)}")
+            if version.calibration:
+                say(f"{precision}: {describe_calibration(version.calibration)}")
+            versions.append(version)
+        return _publish(checkpoint, versions, target)
+
+
+def _version(
+    checkpoint: Checkpoint,
+    precision: Precision,
+    files: Sequence[Path],
+    items: Sequence[ScoreItem],
+    encodings: Sequence[Encoding],
+    reference: NDArray[np.float64],
+    offset: float,
+    held_out: Sequence[LabelledPair],
+) -> Version:
+    """Run the file, check it, calibrate on its own rewards."""
+    external = {path.name: path.read_bytes() for path in files if path.name != MODEL_FILE}
+    model = _model_file(files).read_bytes()
+    with closing(OrtBackend.open(model, external=external, device="cpu", threads=None)) as backend:
+        logits = run_backend(backend, encodings, checkpoint.format.pad_id, alone=precision == "int8")
+    labels = np.array([pair.label for pair in held_out])
+    fidelity = check_fidelity(Measured(reference, logits, labels), precision)
+    rewards = logits - offset
+    known = rewards[: 2 * len(held_out)] if held_out else rewards
+    tokenizer = checkpoint.tokeniser.tokenizer.to_str().encode()
+    return Version(
+        precision=precision,
+        center=offset,
+        calibration=calibrate(known, held_out) if held_out else None,
+        statistics=reward_statistics(known),
+        golden=golden_inputs(items, encodings, rewards),
+        fidelity=fidelity,
+        files={TOKENIZER_FILE: tokenizer, **{path.name: path for path in files}},
+    )
+
+
+def _publish(checkpoint: Checkpoint, versions: Sequence[Version], target: Target) -> list[Published]:
+    published: list[Published] = []
+    with writer(target.store, target.name) as directory:
+        for place, version in enumerate(versions):
+            parent = current_version(directory, DEFAULT_ALIAS)
+            manifest = build_manifest(
+                checkpoint, version, name=target.name, sequence=next_sequence(directory), parent=parent
+            )
+            digest = write_version(directory, manifest, version.files)
+            aliases = tuple(target.aliases) if place == 0 else (version.precision,)
+            published.append(Published(digest, manifest, aliases))
+        set_aliases(directory, {alias: entry.digest for entry in published for alias in entry.aliases})
+    return published
+
+
+def recalibrate(
+    store: Path, name: str, which: str, held_out: Sequence[LabelledPair], *, alias: str | None
+) -> Published:
+    """Publish a new version of the same weights with a temperature fitted on these pairs.
+
+    Args:
+        which: alias or digest of the version to start from.
+        alias: moved to the new version; None leaves every alias where it is.
+
+    Raises:
+        ExportError: an item cannot be scored, or the pairs cannot fix a temperature.
+    """
+    with writer(store, name) as directory:
+        digest = find_version(directory, which)
+        source = version_directory(store, name, digest)
+        model = load_model(source)
+        with closing(model.backend):
+            outcomes = score_now(model, pair_items(held_out))
+        rewards = np.array([outcome.value for outcome in outcomes if isinstance(outcome, Reward)])
+        if len(rewards) != len(outcomes):
+            raise ExportError(f"{len(outcomes) - len(rewards)} responses cannot be scored; remove them first")
+        manifest = model.manifest.model_copy(
+            update={
+                "calibration": calibrate(rewards, held_out),
+                "sequence": next_sequence(directory),
+                "parent": digest,
+            }
+        )
+        new = write_version(directory, manifest, dict(read_verified(source).contents))
+        if alias:
+            set_aliases(directory, {alias: new})
+        return Published(new, manifest, (alias,) if alias else ())
+
+
+def describe_fidelity(fidelity: Fidelity) -> str:
+    """One line for people."""
+    accuracy = "" if fidelity.accuracy_change is None else f", accuracy {fidelity.accuracy_change:+.4f}"
+    return (
+        f"against {fidelity.reference} on {fidelity.texts} texts: max |Δ| {fidelity.max_abs_difference:.2g}, "
+        f"Spearman {fidelity.spearman:.5f}{accuracy}"
+    )
+
+
+def describe_calibration(calibration: Calibration) -> str:
+    """One line for people."""
+    before, after = calibration.before, calibration.after
+    return (
+        f"temperature {calibration.temperature:.3f} on {calibration.pairs} held-out pairs: "
+        f"ECE {before.ece:.3f} -> {after.ece:.3f} (noise floor {calibration.ece_noise_floor:.3f}), "
+        f"Brier {before.brier:.3f} -> {after.brier:.3f}, NLL {before.nll:.3f} -> {after.nll:.3f}"
+    )
+
+
+def _model_file(files: Sequence[Path]) -> Path:
+    return next(path for path in files if path.name == MODEL_FILE)

@@ -1,0 +1,92 @@
+"""torch -> ONNX (optimum) -> fused graph (onnxruntime's transformer optimiser) -> int8 (dynamic quantisation)."""
+
+import logging
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.transformers.fusion_options import FusionOptions
+from onnxruntime.transformers.optimizer import optimize_model
+from optimum.exporters.onnx import onnx_export_from_model
+
+from model_export.checkpoint import Checkpoint
+from service.repository.load import MODEL_FILE
+
+_OPSET = 18
+_FUSED_AS = {"bert": "bert", "roberta": "bert", "xlm-roberta": "bert", "camembert": "bert", "electra": "bert"}
+"""Model types whose attention the optimiser knows, and under which name."""
+
+
+def export_fp32(checkpoint: Checkpoint, directory: Path) -> list[Path]:
+    """Write the fp32 model with a dynamic batch and length, fused where the optimiser knows the architecture.
+
+    Returns:
+        The bundle's model files: `model.onnx`, and external data where the model is too large for one file.
+    """
+    raw = directory / "raw"
+    with _quiet():
+        onnx_export_from_model(checkpoint.model, raw, task="text-classification", opset=_OPSET, do_validation=False)
+    target = directory / "fp32"
+    target.mkdir()
+    kind = checkpoint.model.config.model_type
+    if kind in _FUSED_AS:
+        _fuse(raw / MODEL_FILE, target / MODEL_FILE, checkpoint.model.config, _FUSED_AS[kind])
+    else:
+        for path in _model_files(raw):
+            shutil.move(path, target / path.name)
+    shutil.rmtree(raw)
+    return _model_files(target)
+
+
+def quantise_int8(fp32: Path, directory: Path) -> list[Path]:
+    """Dynamic int8 weights and activations of every matrix product.
+
+    Activations are scaled by tensor, so the service runs an int8 version one text a call (DESIGN §8.2).
+    """
+    target = directory / "int8"
+    target.mkdir()
+    with _quiet():
+        quantize_dynamic(
+            fp32,
+            target / MODEL_FILE,
+            weight_type=QuantType.QInt8,
+            # Fused operators hide the type of what flows between them from the quantiser.
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+        )
+    return _model_files(target)
+
+
+def _fuse(source: Path, target: Path, config: Any, kind: str) -> None:
+    with _quiet():
+        options = FusionOptions(kind)
+        model = optimize_model(
+            str(source),
+            model_type=kind,
+            num_heads=config.num_attention_heads,
+            hidden_size=config.hidden_size,
+            optimization_options=options,
+        )
+        model.save_model_to_file(str(target))
+
+
+def _model_files(directory: Path) -> list[Path]:
+    """`model.onnx` and its external data; not the configuration that optimum writes beside them."""
+    return sorted(path for path in directory.iterdir() if path.name.startswith(MODEL_FILE))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporters warn about things that parity checks decide; their noise would hide our own words."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(previous)

@@ -1,0 +1,124 @@
+"""`plurality score`: a file through the service's own Scorer, without a server."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any
+
+import orjson
+import typer
+from pydantic import ValidationError
+
+from plurality.commands.options import DeviceOption
+
+if TYPE_CHECKING:
+    from service.scoring import Scorer
+
+_WINDOW = 64
+_NO_DEADLINE_S = 24 * 3600.0
+
+
+def score(
+    file: Annotated[Path, typer.Argument(help="JSONL: one {prompt, response} a line; an `id` is passed through.")],
+    store: Annotated[Path | None, typer.Option(help="Model store. [env: PLURALITY_STORE]")] = None,
+    model: Annotated[str | None, typer.Option(help="name, name@alias or name@digest.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Where the rewards go (default: standard output).")] = None,
+    device: Annotated[DeviceOption | None, typer.Option(help="cpu or cuda.")] = None,
+) -> None:
+    """Score a JSONL file without a server, by the very code that the server runs.
+
+    prompt is a text, or a list of {role, content}. Each line of the output holds line, id, reward, tokens,
+    truncated, cut_tokens and the version that scored it, in the order of the input; a line that cannot be scored
+    holds its error instead, and the exit code is then 5. Lines that are not of this shape stop the run before it
+    starts (exit code 3, each line named).
+
+        plurality score answers.jsonl --store .demo/store --model demo-margin > rewards.jsonl
+    """
+    items = _read(file)
+    overrides = {"store": store, "log_level": "warning", "runtime": {"device": device.value if device else None}}
+    with _sink(output) as sink:
+        failed = asyncio.run(_score_all(items, overrides, model, sink))
+    if failed:
+        typer.secho(f"{failed} of {len(items)} items have an error of their own", err=True, fg=typer.colors.YELLOW)
+        raise typer.Exit(5)
+
+
+def _read(file: Path) -> list[tuple[int, Any, Any]]:
+    """(line, id, wire item) of every line; raises DataError with all bad ones."""
+    from service.api.schemas import WireItem
+    from training.errors import BadRow, DataError
+
+    items: list[tuple[int, Any, Any]] = []
+    bad: list[BadRow] = []
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                raw = orjson.loads(line)
+                identity = raw.pop("id", None)
+                items.append((number, identity, WireItem.model_validate(raw)))
+            except (orjson.JSONDecodeError, AttributeError):
+                bad.append(BadRow(number, "not a JSON object"))
+            except ValidationError as error:
+                first = error.errors(include_input=False, include_url=False)[0]
+                bad.append(BadRow(number, f"{'.'.join(map(str, first['loc']))}: {first['msg']}"))
+    if bad:
+        raise DataError(file.name, bad)
+    return items
+
+
+@contextmanager
+def _sink(output: Path | None) -> Iterator[IO[bytes]]:
+    """Standard output, or a file that appears only when it is whole."""
+    if output is None:
+        yield sys.stdout.buffer
+        return
+    partial = output.with_name(f".{output.name}.partial")
+    with partial.open("wb") as file:
+        yield file
+    partial.replace(output)
+
+
+async def _score_all(
+    items: Sequence[tuple[int, Any, Any]], overrides: dict[str, Any], model: str | None, sink: IO[bytes]
+) -> int:
+    from service.app import build_service, running
+    from service.settings import read_settings
+    from service.telemetry.logs import configure_logs
+
+    settings = read_settings(overrides, os.environ)
+    configure_logs(settings.log_level)
+    async with running(build_service(settings)) as service:
+        failed = 0
+        with typer.progressbar(length=len(items), label="scoring", file=sys.stderr) as bar:
+            for window in _windows(items):
+                failed += await _score_window(service.scorer, window, model, sink)
+                bar.update(len(window))
+    return failed
+
+
+def _windows(items: Sequence[tuple[int, Any, Any]]) -> Iterator[Sequence[tuple[int, Any, Any]]]:
+    for start in range(0, len(items), _WINDOW):
+        yield items[start : start + _WINDOW]
+
+
+async def _score_window(
+    scorer: "Scorer", window: Sequence[tuple[int, Any, Any]], model: str | None, sink: IO[bytes]
+) -> int:
+    from service.api import replies
+    from service.api.schemas import to_item
+    from service.domain import Reward, ScoreQuery
+    from service.telemetry.metrics import SHORT_DIGEST
+
+    deadline = asyncio.get_running_loop().time() + _NO_DEADLINE_S
+    wires = [to_item(wire.prompt, wire.response) for _, _, wire in window]
+    scored = await scorer.score(ScoreQuery(wires, model, deadline))
+    version = f"{scored.manifest.model}@{scored.digest[:SHORT_DIGEST]}"
+    for (line, identity, _), outcome in zip(window, scored.outcomes, strict=True):
+        entry = {"line": line, "id": identity, **replies.item(outcome), "model": version}
+        sink.write(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
+    return sum(not isinstance(outcome, Reward) for outcome in scored.outcomes)

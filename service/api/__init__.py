@@ -1,0 +1,1 @@
+"""The native HTTP API, `/rm/v1`. Knows HTTP; nothing below it does."""

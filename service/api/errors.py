@@ -1,0 +1,121 @@
+"""One table from error class to status, one shape for every error: {"error": {code, message, param, request_id}}.
+
+No error body ever holds the caller's input.
+"""
+
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.exceptions import HTTPException
+
+from service import errors
+from service.errors import MalformedRequest, PluralityError, Unavailable
+from service.telemetry.logs import get_logger
+
+STATUS: dict[type[PluralityError], int] = {
+    errors.PluralityError: 500,
+    errors.InvalidInput: 422,
+    errors.MalformedRequest: 422,
+    errors.TextTooLong: 422,
+    errors.TooManyItems: 422,
+    errors.ControlTokenInText: 422,
+    errors.UnsupportedConversation: 422,
+    errors.UnknownModel: 404,
+    errors.Unavailable: 503,
+    errors.Overloaded: 503,
+    errors.Draining: 503,
+    errors.NotReady: 503,
+    errors.DeadlineExceeded: 504,
+    errors.EngineError: 500,
+    errors.InferenceFailed: 500,
+    errors.NonFiniteReward: 500,
+    errors.BundleRejected: 500,
+    errors.ConfigurationError: 500,
+}
+_HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
+_MAX_PARAM = 80
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    code: str
+    """Stable and machine-readable."""
+    message: str
+    param: str | None
+    """The field that is wrong, as a path, where one is."""
+    request_id: str | None
+
+
+class ErrorBody(BaseModel):
+    """The shape of every error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    error: ErrorDetail
+
+
+def render_error(
+    status: int, code: str, message: str, *, param: str | None, request_id: str | None
+) -> tuple[bytes, dict[str, str]]:
+    """Body and headers of an error."""
+    detail = {"code": code, "message": message, "param": param, "request_id": request_id}
+    headers = {"content-type": "application/json"}
+    if status in {404, 405, 413, 415, 422}:
+        headers["cache-control"] = "no-store"
+    return orjson.dumps({"error": detail}), headers
+
+
+def item_error(error: PluralityError) -> dict[str, str]:
+    """An item's own error, inside a 200 reply."""
+    return {"code": error.code, "message": error.message}
+
+
+def malformed(error: ValidationError) -> MalformedRequest:
+    """The first thing wrong with a body, by place and kind; never its content.
+
+    An unknown field's name is the caller's text too, so only the place that holds it is named.
+    """
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    place = list(first["loc"])
+    message = str(first["msg"])
+    if first["type"] == "extra_forbidden":
+        place, message = place[:-1], "an unknown field is present"
+    path = ".".join(str(part) for part in place)[:_MAX_PARAM]
+    return MalformedRequest(f"{message} (at {path or 'the top of the body'})", param=path or None)
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Answer every exception in the one shape."""
+    log = get_logger(__name__)
+
+    def respond(
+        request: Request, status: int, code: str, message: str, param: str | None = None, **extra: str
+    ) -> Response:
+        body, headers = render_error(status, code, message, param=param, request_id=request.scope.get("request_id"))
+        return Response(body, status, headers | extra)
+
+    async def known(request: Request, error: Exception) -> Response:
+        assert isinstance(error, PluralityError)  # noqa: S101 - registered for this class alone
+        extra: dict[str, Any] = {}
+        if isinstance(error, Unavailable):
+            extra["retry-after"] = str(error.retry_after_s)
+        return respond(request, STATUS[type(error)], error.code, error.message, error.param, **extra)
+
+    async def http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class alone
+        code = _HTTP_CODES.get(error.status_code, "http_error")
+        return respond(request, error.status_code, code, code.replace("_", " "), **dict(error.headers or {}))
+
+    async def unknown(request: Request, error: Exception) -> Response:
+        log.error("unhandled_error", kind=type(error).__name__, request_id=request.scope.get("request_id"))
+        return respond(request, 500, "internal", "an internal error; the request id finds it in the log")
+
+    app.add_exception_handler(PluralityError, known)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(Exception, unknown)

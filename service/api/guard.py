@@ -1,0 +1,182 @@
+"""The ASGI guard before the framework: request id, media type, byte and time caps, connection closing, counting.
+
+Reads the whole body itself, so that a lying or slow client is answered before anything is parsed.
+"""
+
+import asyncio
+import re
+import time
+import uuid
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.admission import Gate
+from service.api.errors import render_error
+from service.settings import HttpSettings
+from service.telemetry.metrics import Metrics
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+_ROUTES = frozenset({
+    "/rm/v1/score", "/rm/v1/preference", "/rm/v1/rank", "/rm/v1/models", "/docs", "/openapi.json",
+})  # fmt: skip
+
+
+class _Refused(Exception):
+    def __init__(self, status: HTTPStatus, code: str, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.reason = status, code, message, reason
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """What is known of one request and its reply."""
+
+    request_id: str
+    route: str
+    started: float
+    status: int = 0
+    labels: dict[str, str] = field(default_factory=dict)
+    """`model` and `version`, set by the route."""
+
+
+class Guard:
+    """Wraps the whole application."""
+
+    def __init__(self, app: ASGIApp, *, settings: HttpSettings, gate: Gate, metrics: Metrics) -> None:
+        self._app = app
+        self._settings = settings
+        self._gate = gate
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        exchange = _Exchange(_request_id(headers), _route(scope["path"]), time.perf_counter())
+        scope["request_id"] = exchange.request_id
+        scope["labels"] = exchange.labels
+        reply = self._tagged(send, exchange)
+        self._metrics.in_flight.inc()
+        try:
+            body = await self._read_body(scope["method"], headers, receive)
+            await self._app(scope, _replay(body, receive), reply)
+        except _Refused as refusal:
+            self._metrics.rejected.labels(refusal.reason).inc()
+            await _refuse(reply, refusal, exchange.request_id)
+        finally:
+            self._metrics.in_flight.dec()
+            self._count(exchange)
+
+    def _count(self, exchange: _Exchange) -> None:
+        labels = exchange.labels
+        self._metrics.requests.labels(
+            exchange.route, labels.get("model", ""), labels.get("version", ""), str(exchange.status)
+        ).inc()
+        self._metrics.request_seconds.labels(exchange.route).observe(time.perf_counter() - exchange.started)
+
+    def _tagged(self, send: Send, exchange: _Exchange) -> Send:
+        """Every reply carries the request id, and asks to close the connection while this replica is leaving."""
+
+        async def tagged(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                exchange.status = message["status"]
+                extra = [(b"x-request-id", exchange.request_id.encode())]
+                if self._gate.leaving:
+                    extra.append((b"connection", b"close"))
+                message["headers"] = [*message.get("headers", ()), *extra]
+            await send(message)
+
+        return tagged
+
+    async def _read_body(self, method: str, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+        if method not in {"POST", "PUT", "PATCH"}:
+            return b""
+        self._check_headers(headers)
+        try:
+            async with asyncio.timeout(self._settings.body_timeout_s):
+                return await self._collect(receive)
+        except TimeoutError:
+            raise _Refused(
+                HTTPStatus.REQUEST_TIMEOUT,
+                "body_timeout",
+                f"the body did not arrive within {self._settings.body_timeout_s:g} s",
+                reason="body_timeout",
+            ) from None
+
+    def _check_headers(self, headers: dict[bytes, bytes]) -> None:
+        kind = headers.get(b"content-type", b"application/json").split(b";")[0].strip().lower()
+        if kind != b"application/json":
+            raise _Refused(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "send application/json",
+                reason="media_type",
+            )
+        if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+            raise _Refused(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_encoding",
+                "send the body without content-encoding",
+                reason="media_type",
+            )
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length[:20]) > self._settings.max_body_bytes:
+            raise self._too_large()
+
+    async def _collect(self, receive: Receive) -> bytes:
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _Refused(HTTPStatus.BAD_REQUEST, "incomplete_body", "the body ended early", reason="disconnect")
+            body += message.get("body", b"")
+            if len(body) > self._settings.max_body_bytes:
+                raise self._too_large()
+            if not message.get("more_body", False):
+                return bytes(body)
+
+    def _too_large(self) -> _Refused:
+        limit = self._settings.max_body_bytes
+        return _Refused(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            "body_too_large",
+            f"the body is larger than {limit} bytes: split the request",
+            reason="body_limit",
+        )
+
+
+def _request_id(headers: dict[bytes, bytes]) -> str:
+    """The caller's id if it is harmless, else a new one."""
+    given = headers.get(b"x-request-id", b"")
+    return given.decode() if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _route(path: str) -> str:
+    """A bounded label: unknown paths are one value, however many there are."""
+    return path if path in _ROUTES else "other"
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Hand the collected body on once; then pass on what the connection says (a disconnect)."""
+    given = False
+
+    async def replayed() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed
+
+
+async def _refuse(send: Send, refusal: _Refused, request_id: str) -> None:
+    body, headers = render_error(refusal.status, refusal.code, refusal.message, param=None, request_id=request_id)
+    # The rest of the body was not read, so the connection cannot be used again.
+    headers |= {"content-length": str(len(body)), "connection": "close"}
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": int(refusal.status), "headers": raw})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,128 @@
+"""From a `Scored` to the wire's plain dictionaries, of the shapes in `schemas.py` (a test holds the two together)."""
+
+from typing import Any
+
+from service.api.errors import item_error
+from service.calibrate import expected_disagreement, group_advantages, preference_probability, softmax
+from service.domain import Outcome, Reward
+from service.repository.bundle import ModelBundle
+from service.repository.live import Snapshot
+from service.repository.manifest import Manifest
+from service.scoring import Scored
+
+Json = dict[str, Any]
+
+
+def score(scored: Scored, request_id: str) -> Json:
+    """The reply of /score."""
+    items = [item(outcome) for outcome in scored.outcomes]
+    return {"request_id": request_id, "model": model(scored.manifest, scored.digest), "items": items}
+
+
+def preference(scored: Scored, request_id: str) -> Json:
+    """The reply of /preference; outcomes come as a, b, a, b, ..."""
+    sides = scored.outcomes
+    pairs = [pair(sides[i], sides[i + 1], scored.temperature) for i in range(0, len(sides), 2)]
+    return {"request_id": request_id, "model": model(scored.manifest, scored.digest), "pairs": pairs}
+
+
+def rank(scored: Scored, request_id: str, *, win_matrix: bool, advantages: bool) -> Json:
+    """The reply of /rank. A response with an error of its own takes no part; its places hold null."""
+    values = {i: outcome.value for i, outcome in enumerate(scored.outcomes) if isinstance(outcome, Reward)}
+    places, rewards = list(values), list(values.values())
+    count = len(scored.outcomes)
+    reply: Json = {
+        "request_id": request_id,
+        "model": model(scored.manifest, scored.digest),
+        "order": sorted(places, key=lambda i: (-values[i], i)),
+        "weights": _spread(softmax(rewards, temperature=scored.temperature) if rewards else [], places, count),
+        "items": [item(outcome) for outcome in scored.outcomes],
+    }
+    if win_matrix:
+        reply["win_matrix"] = [
+            [_win(values.get(i), values.get(j), scored.temperature) for j in range(count)] for i in range(count)
+        ]
+    if advantages:
+        reply["advantages"] = _spread(group_advantages(rewards) if rewards else [], places, count)
+    return reply
+
+
+def models(snapshot: Snapshot) -> Json:
+    """The reply of /models."""
+    aliases: dict[str, list[str]] = {}
+    for names in snapshot.aliases.values():
+        for alias, bundle in names.items():
+            aliases.setdefault(bundle.digest, []).append(alias)
+    versions = [_served(bundle, sorted(aliases[digest])) for digest, bundle in snapshot.bundles().items()]
+    rejected = [
+        {"model": entry.model, "version": entry.digest, "reason": entry.reason, "message": entry.message}
+        for entry in snapshot.rejections
+    ]
+    return {"versions": versions, "rejected": rejected}
+
+
+def model(manifest: Manifest, digest: str) -> Json:
+    """Which version answered."""
+    return {
+        "name": manifest.model,
+        "version": digest,
+        "sequence": manifest.sequence,
+        "objective": manifest.objective,
+        "precision": manifest.precision,
+        "calibrated": manifest.calibration is not None,
+    }
+
+
+def item(outcome: Outcome) -> Json:
+    """One item: its reward, or its own error."""
+    if isinstance(outcome, Reward):
+        return {
+            "reward": outcome.value,
+            "tokens": outcome.tokens,
+            "truncated": outcome.cut_tokens > 0,
+            "cut_tokens": outcome.cut_tokens,
+        }
+    nothing = dict.fromkeys(("reward", "tokens", "truncated", "cut_tokens"))
+    return {**nothing, "error": item_error(outcome)}
+
+
+def pair(first: Outcome, second: Outcome, temperature: float) -> Json:
+    """One pair; without both rewards there is no probability, and nothing is made up."""
+    reply: Json = {"a": item(first), "b": item(second)}
+    if not (isinstance(first, Reward) and isinstance(second, Reward)):
+        return reply | dict.fromkeys(("probability", "raw_probability", "margin", "expected_disagreement"))
+    margin = first.value - second.value
+    probability = preference_probability(margin, temperature=temperature)
+    return reply | {
+        "probability": probability,
+        "raw_probability": preference_probability(margin),
+        "margin": margin,
+        "expected_disagreement": expected_disagreement(probability),
+    }
+
+
+def _win(first: float | None, second: float | None, temperature: float) -> float | None:
+    if first is None or second is None:
+        return None
+    return preference_probability(first - second, temperature=temperature)
+
+
+def _spread(values: list[float], places: list[int], count: int) -> list[float | None]:
+    spread: list[float | None] = [None] * count
+    for place, value in zip(places, values, strict=True):
+        spread[place] = value
+    return spread
+
+
+def _served(bundle: ModelBundle, aliases: list[str]) -> Json:
+    manifest = bundle.manifest
+    return {
+        "model": model(manifest, bundle.digest),
+        "aliases": aliases,
+        "state": "ready",
+        "max_length": manifest.input_format.max_length,
+        "input_format": manifest.input_format.kind,
+        "temperature": bundle.temperature,
+        "golden_tolerance": manifest.golden_tolerance,
+        "evaluation": manifest.evaluation,
+    }

@@ -1,0 +1,87 @@
+"""The composition root: the only place where parts meet. Opens in order, closes in reverse."""
+
+import asyncio
+import importlib.metadata
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import prometheus_client
+from fastapi import FastAPI
+
+from service.admission import Gate
+from service.api.errors import install_error_handlers
+from service.api.guard import Guard
+from service.api.openapi import install_openapi
+from service.api.routes import REQUEST_BODIES, native_routes
+from service.repository.live import Live
+from service.runtime.ort import check_runtime
+from service.scoring import Scorer
+from service.settings import Settings
+from service.telemetry.metrics import Metrics
+
+_LAG_PERIOD_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The long-lived parts of one process."""
+
+    settings: Settings
+    metrics: Metrics
+    gate: Gate
+    live: Live
+    scorer: Scorer
+
+
+def build_service(settings: Settings) -> Service:
+    """Wire the parts; nothing is loaded or listening yet. Needs a running event loop.
+
+    Raises:
+        ConfigurationError: the runtime cannot do what the settings ask.
+    """
+    check_runtime(settings.runtime.device)
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+    clock = asyncio.get_running_loop().time
+    metrics = Metrics(version=importlib.metadata.version("plurality"))
+    limits = settings.limits
+    gate = Gate(max_items=limits.max_queue_items, max_tokens=limits.max_queue_tokens, clock=clock)
+    live = Live(settings, metrics, clock)
+    return Service(settings, metrics, gate, live, Scorer(live, gate, limits, clock))
+
+
+@asynccontextmanager
+async def running(service: Service) -> AsyncIterator[Service]:
+    """Load the store's models and watch it; free everything at the end. The whole service, without HTTP."""
+    lag = asyncio.create_task(_watch_lag(service.metrics), name="lag")
+    try:
+        await service.live.open()
+        yield service
+    finally:
+        lag.cancel()
+        await asyncio.gather(lag, return_exceptions=True)
+        await service.live.aclose(timeout_s=service.settings.http.graceful_timeout_s)
+
+
+def create_app(service: Service) -> FastAPI:
+    """The API over an opened service."""
+    app = FastAPI(
+        title="Plurality",
+        summary="Rewards and calibrated preference probabilities.",
+        version=importlib.metadata.version("plurality"),
+        docs_url="/docs",
+        redoc_url=None,
+    )
+    app.include_router(native_routes(service.scorer, service.live, service.settings.limits))
+    install_error_handlers(app)
+    install_openapi(app, REQUEST_BODIES)
+    app.add_middleware(Guard, settings=service.settings.http, gate=service.gate, metrics=service.metrics)
+    return app
+
+
+async def _watch_lag(metrics: Metrics) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + _LAG_PERIOD_S
+        await asyncio.sleep(_LAG_PERIOD_S)
+        metrics.event_loop_lag.observe(max(0.0, loop.time() - due))

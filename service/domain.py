@@ -1,0 +1,89 @@
+"""The plain values that travel between the stages of one request. No behaviour, no HTTP, no model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import PluralityError
+
+Role = Literal["system", "user", "assistant"]
+Float32 = NDArray[np.float32]
+Int64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+Prompt = str | tuple[Message, ...]
+"""A plain prompt, or the conversation that the response answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreItem:
+    """A response and what it answers: the unit of scoring."""
+
+    prompt: Prompt
+    response: str
+
+    @property
+    def characters(self) -> int:
+        """Length of all texts together, in Unicode code points."""
+        prompt = self.prompt
+        turns = len(prompt) if isinstance(prompt, str) else sum(len(turn.content) for turn in prompt)
+        return turns + len(self.response)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """One item as the model reads it."""
+
+    ids: tuple[int, ...]
+    second_segment: int
+    """Index of the first token of the second segment (token type 1); len(ids) where the model has no types."""
+    cut_tokens: int
+    """How many tokens were cut to fit max_length; 0 if none."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Padded model inputs. Suffixes: B items, T tokens."""
+
+    input_ids_BT: Int64
+    attention_mask_BT: Int64
+    token_type_ids_BT: Int64
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """The scored item."""
+
+    value: float
+    """Centred reward: the model's logit less the manifest's centre. Always finite."""
+    tokens: int
+    cut_tokens: int
+
+
+Outcome = Reward | PluralityError
+"""What became of one item: its reward, or its own error. Never a default."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreQuery:
+    """What to score, with which model, until when."""
+
+    items: Sequence[ScoreItem]
+    model: str | None
+    """`name`, `name@alias` or `name@digest`; None is the default model."""
+    deadline: float
+    """On the event loop's monotonic clock, in seconds."""

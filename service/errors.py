@@ -1,0 +1,158 @@
+"""Every way a score can fail, as types. Knows no HTTP: `service/api/errors.py` holds the one table.
+
+PluralityError
+├── InvalidInput                 the caller's input; nothing was computed
+│   ├── MalformedRequest         not JSON, a wrong type, an unknown field
+│   ├── TextTooLong              more characters than the limit allows
+│   ├── TooManyItems             more items than one request may hold
+│   ├── ControlTokenInText       a text contains one of the model's own control tokens
+│   └── UnsupportedConversation  the model's chat format has no place for this order of roles
+├── UnknownModel                 no such model, alias or version
+├── Unavailable                  try again after `retry_after_s`
+│   ├── Overloaded               the queue is full
+│   ├── Draining                 this process is going away
+│   └── NotReady                 no version of the model is loaded yet
+├── DeadlineExceeded             the caller's deadline passed first
+├── EngineError                  the model ran and failed
+│   ├── InferenceFailed          the runtime raised; only this batch is affected
+│   └── NonFiniteReward          the model answered NaN or infinity for this item
+├── BundleRejected               a version's files are not what its manifest says
+└── ConfigurationError           a setting that cannot work; refuse to start
+"""
+
+from typing import ClassVar
+
+
+class PluralityError(Exception):
+    """Root of the tree. `code` is stable and machine-readable; the message never holds the caller's text."""
+
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.__dict__))
+
+
+def _rebuild(kind: type[PluralityError], state: dict[str, object]) -> PluralityError:
+    """Make an error whole again after pickling, whatever its constructor asks for."""
+    error = kind.__new__(kind, state["message"])
+    error.__dict__.update(state)
+    return error
+
+
+class InvalidInput(PluralityError):
+    """The caller's input cannot be scored; nothing was computed."""
+
+    code = "invalid_input"
+
+
+class MalformedRequest(InvalidInput):
+    """The body is not JSON, or not of the documented shape."""
+
+    code = "malformed_request"
+
+
+class TextTooLong(InvalidInput):
+    """A text has more characters than the service reads."""
+
+    code = "text_too_long"
+
+
+class TooManyItems(InvalidInput):
+    """One request holds more items than the service takes at once."""
+
+    code = "too_many_items"
+
+
+class ControlTokenInText(InvalidInput):
+    """A text contains a token that steers the model's chat format, so it would not be read as text."""
+
+    code = "control_token_in_text"
+
+
+class UnsupportedConversation(InvalidInput):
+    """The model's chat format has no place for this order of roles."""
+
+    code = "unsupported_conversation"
+
+
+class UnknownModel(PluralityError):
+    """No such model, alias or version is served."""
+
+    code = "unknown_model"
+
+
+class Unavailable(PluralityError):
+    """Right now the service cannot take this; `retry_after_s` says when to come back."""
+
+    code = "unavailable"
+
+    def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Overloaded(Unavailable):
+    """The queue is full, in items or in tokens."""
+
+    code = "overloaded"
+
+    def __init__(self, message: str, *, reason: str, retry_after_s: int = 1) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.reason = reason
+
+
+class Draining(Unavailable):
+    """This process is shutting down."""
+
+    code = "draining"
+
+
+class NotReady(Unavailable):
+    """No version of the model is loaded yet."""
+
+    code = "not_ready"
+
+
+class DeadlineExceeded(PluralityError):
+    """The deadline passed before the reward was known."""
+
+    code = "deadline_exceeded"
+
+
+class EngineError(PluralityError):
+    """The model ran and failed."""
+
+    code = "engine_error"
+
+
+class InferenceFailed(EngineError):
+    """The runtime raised for the batch that this item was in."""
+
+    code = "inference_failed"
+
+
+class NonFiniteReward(EngineError):
+    """The model answered NaN or infinity for this item."""
+
+    code = "non_finite_reward"
+
+
+class BundleRejected(PluralityError):
+    """A version's files are not what its manifest says; `reason` is one of a closed set (metrics label)."""
+
+    code = "bundle_rejected"
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class ConfigurationError(PluralityError):
+    """A setting that cannot work; the service refuses to start."""
+
+    code = "configuration_error"

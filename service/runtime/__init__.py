@@ -1,0 +1,1 @@
+"""Where a batch becomes logits. Everything above sees only the `Backend` protocol."""

@@ -1,0 +1,103 @@
+"""One request's story, top to bottom: limits, pin, admit, tokenise, schedule, settle.
+
+Everything that scores goes through `Scorer.score`: the native routes, the dialects and `plurality score`.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from service.admission import Gate
+from service.domain import Encoding, Outcome, Reward, ScoreItem, ScoreQuery
+from service.errors import DeadlineExceeded, InvalidInput, TextTooLong, TooManyItems, Unavailable
+from service.repository.bundle import ModelBundle
+from service.repository.live import Live
+from service.repository.manifest import Manifest
+from service.settings import LimitSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The answer: one outcome an item, in the request's order, all of one version."""
+
+    manifest: Manifest
+    digest: str
+    outcomes: Sequence[Outcome]
+
+    @property
+    def temperature(self) -> float:
+        """T of P = σ((r_a − r_b)/T); 1 while uncalibrated."""
+        return self.manifest.calibration.temperature if self.manifest.calibration else 1.0
+
+
+class Scorer:
+    """Scores items with one pinned model version."""
+
+    def __init__(self, live: Live, gate: Gate, limits: LimitSettings, clock: Callable[[], float]) -> None:
+        self._live = live
+        self._gate = gate
+        self._limits = limits
+        self._clock = clock
+
+    async def score(self, query: ScoreQuery) -> Scored:
+        """Score every item of the query, or say why not.
+
+        Returns:
+            One outcome an item: a finite reward, or that item's own error. Never a default.
+
+        Raises:
+            InvalidInput: the request as a whole breaks a limit.
+            UnknownModel: no such model, alias or version.
+            Unavailable: full, draining or not ready; nothing was computed.
+            DeadlineExceeded: time ran out; what was queued for it will not run.
+        """
+        self._check_limits(query.items)
+        with self._live.pin(query.model) as bundle:
+            most = len(query.items) * bundle.manifest.input_format.max_length
+            with self._gate.enter(items=len(query.items), tokens=most) as permit:
+                encoded = await bundle.encode(query.items)
+                permit.shrink(sum(len(entry) for entry in encoded if isinstance(entry, Encoding)))
+                outcomes = await self._run(bundle, encoded, query.deadline)
+            rewards = sum(isinstance(outcome, Reward) for outcome in outcomes)
+            bundle.metrics.settled(rewards=rewards, errors=len(outcomes) - rewards)
+            return Scored(bundle.manifest, bundle.digest, outcomes)
+
+    def _check_limits(self, items: Sequence[ScoreItem]) -> None:
+        if len(items) > self._limits.max_items_per_request:
+            raise TooManyItems(
+                f"{len(items)} items in one request; the limit is {self._limits.max_items_per_request}: split it"
+            )
+        longest = self._limits.max_characters_per_item
+        for index, item in enumerate(items):
+            if item.characters > longest:
+                raise TextTooLong(
+                    f"item {index} has {item.characters} characters; the limit is {longest}", param=f"{index}"
+                )
+
+    async def _run(
+        self, bundle: ModelBundle, encoded: Sequence[Encoding | InvalidInput], deadline: float
+    ) -> list[Outcome]:
+        """Queue what can be scored and wait; whoever leaves early takes the items out of the queue."""
+        waiting = {
+            index: bundle.submit(entry, deadline=deadline)
+            for index, entry in enumerate(encoded)
+            if isinstance(entry, Encoding)
+        }
+        try:
+            if waiting:
+                _, late = await asyncio.wait(waiting.values(), timeout=max(0.0, deadline - self._clock()))
+                if late:
+                    raise DeadlineExceeded("the deadline passed before every reward was known")
+            return [_finished(waiting.get(index, entry)) for index, entry in enumerate(encoded)]
+        finally:
+            for future in waiting.values():
+                future.cancel()
+
+
+def _finished(entry: asyncio.Future[Outcome] | Encoding | InvalidInput) -> Outcome:
+    """An item's outcome. What says nothing about the item itself (shutdown, deadline) fails the whole request."""
+    assert not isinstance(entry, Encoding)  # noqa: S101 - every encoding was queued
+    outcome = entry.result() if isinstance(entry, asyncio.Future) else entry
+    if isinstance(outcome, Unavailable | DeadlineExceeded):
+        raise outcome
+    return outcome

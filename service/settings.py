@@ -1,0 +1,141 @@
+"""All settings, frozen, read once. Precedence: command line, then environment (PLURALITY_…), then the defaults here.
+
+Nested names are joined by two underscores: PLURALITY_HTTP__PORT=8080. An unknown PLURALITY_ variable is an error.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.errors import ConfigurationError
+from service.repository.manifest import ModelName
+from service.runtime.ort import Device
+
+ENV_PREFIX = "PLURALITY_"
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class HttpSettings(_Group):
+    """Listening, and how to stop."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    """The API. 0 lets the system choose."""
+    ops_port: Port = 9090
+    """Probes and metrics."""
+    drain_delay_s: float = Field(default=0.0, ge=0, le=300)
+    """How long to go on serving after SIGTERM while load balancers notice; 5 in Kubernetes."""
+    graceful_timeout_s: float = Field(default=30.0, ge=0, le=3600)
+    """How long running requests may take once the listener is closed."""
+    max_body_bytes: int = Field(default=2 * 2**20, ge=1024)
+    body_timeout_s: float = Field(default=30.0, gt=0)
+    """How long a client may take to send its body."""
+
+
+class LimitSettings(_Group):
+    """What one request, and the service as a whole, may hold."""
+
+    max_items_per_request: int = Field(default=256, ge=1)
+    max_characters_per_item: int = Field(default=100_000, ge=1)
+    """Checked before tokenising: truncation does not bound its cost."""
+    max_queue_items: int = Field(default=4096, ge=1)
+    max_queue_tokens: int = Field(default=4 * 2**20, ge=1)
+    default_timeout_s: float = Field(default=30.0, gt=0)
+    max_timeout_s: float = Field(default=300.0, gt=0)
+
+
+class BatchingSettings(_Group):
+    """How items share engine calls."""
+
+    max_items: int = Field(default=16, ge=1)
+    max_tokens: int = Field(default=8192, ge=1)
+    """Padded tokens of one call."""
+    max_padding: float = Field(default=0.1, ge=0, lt=1)
+    """Largest share of padding in one call; on a CPU padding costs as much as text."""
+    lanes: int = Field(default=1, ge=1, le=64)
+    """Engine calls at the same time."""
+
+
+class RuntimeSettings(_Group):
+    """Where the model runs."""
+
+    device: Device = "cpu"
+    threads: int | None = Field(default=None, ge=1)
+    """Threads of one engine call; by default all cores of this process, shared among the lanes."""
+
+
+class RepositorySettings(_Group):
+    """How the store is watched."""
+
+    poll_interval_s: float = Field(default=2.0, gt=0)
+
+
+class Settings(BaseSettings):
+    """The service's whole configuration."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, allow_inf_nan=False
+    )
+
+    store: Path
+    default_model: ModelName | None = None
+    """Scored when a request names no model; may be left out when the store holds one model."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    http: HttpSettings = HttpSettings()
+    limits: LimitSettings = LimitSettings()
+    batching: BatchingSettings = BatchingSettings()
+    runtime: RuntimeSettings = RuntimeSettings()
+    repository: RepositorySettings = RepositorySettings()
+
+    @property
+    def engine_threads(self) -> int:
+        """Threads of one engine call."""
+        return self.runtime.threads or max(1, len(os.sched_getaffinity(0)) // self.batching.lanes)
+
+
+def read_settings(overrides: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
+    """Merge command-line overrides over the environment.
+
+    Args:
+        overrides: nested values; None means "not given".
+        environment: the process environment, only checked here for unknown names.
+
+    Raises:
+        ConfigurationError: names the first wrong key.
+    """
+    _refuse_unknown(environment)
+    try:
+        return Settings(**_drop_none(overrides))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(f"{key}: {first['msg']}", param=key) from None
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    known = set(Settings.model_fields)
+    for name in environment:
+        if not name.upper().startswith(ENV_PREFIX):
+            continue
+        key = name.upper().removeprefix(ENV_PREFIX).lower().split("__")[0]
+        if key not in known:
+            raise ConfigurationError(f"unknown setting in the environment: {name}", param=name)
+
+
+def _drop_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            if nested := _drop_none(value):
+                kept[key] = nested
+        elif value is not None:
+            kept[key] = value
+    return kept

@@ -1,0 +1,1 @@
+"""What the operator sees: metrics and logs. Never a prompt, a response or a key."""

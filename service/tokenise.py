@@ -1,0 +1,149 @@
+"""Render and tokenise: the one definition that training, export, verification and serving share.
+
+What does not fit max_length is cut from the left of the prompt; only when no prompt is left, from the left of the
+response, so that an answer's end is always read. A cut is always reported.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tokenizers import Encoding as RawEncoding
+from tokenizers import Tokenizer
+
+from service.domain import Encoding, Message, Prompt, Role, ScoreItem
+from service.errors import ControlTokenInText, InvalidInput, UnsupportedConversation
+from service.repository.formats import ChatFormat, Joint, PairFormat
+
+Encoded = Encoding | InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class Tokeniser:
+    """A tokenizer.json with the input format of its model. Safe to call from several threads."""
+
+    tokenizer: Tokenizer
+    format: PairFormat | ChatFormat
+
+    @classmethod
+    def from_json(cls, tokenizer_json: str, input_format: PairFormat | ChatFormat) -> "Tokeniser":
+        """Parse tokenizer.json; its own truncation and padding are switched off, they would cut silently."""
+        tokenizer = Tokenizer.from_str(tokenizer_json)
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        # In a pair the control tokens are ours to place: "[SEP]" inside a text is text.
+        tokenizer.encode_special_tokens = input_format.kind == "pair"
+        return cls(tokenizer, input_format)
+
+    def encode(self, items: Sequence[ScoreItem]) -> list[Encoded]:
+        """One result per item, in order: its encoding, or the reason why it has none.
+
+        Uses `encode_batch`, which releases the GIL; call it off the event loop all the same.
+        """
+        if isinstance(self.format, PairFormat):
+            return _encode_pairs(self.tokenizer, self.format, items)
+        return _encode_chats(self.tokenizer, self.format, items)
+
+
+def _encode_pairs(tokenizer: Tokenizer, form: PairFormat, items: Sequence[ScoreItem]) -> list[Encoded]:
+    texts = [text for item in items for text in (_flatten(item.prompt), item.response)]
+    raw = tokenizer.encode_batch(texts, add_special_tokens=False)
+    return [_join_pair(raw[2 * i].ids, raw[2 * i + 1].ids, form) for i in range(len(items))]
+
+
+def _join_pair(prompt: list[int], response: list[int], form: PairFormat) -> Encoding:
+    room = form.max_length - len(form.start_ids) - len(form.between_ids) - len(form.end_ids)
+    cut = max(0, len(prompt) + len(response) - room)
+    cut_prompt = min(cut, len(prompt))
+    first = (*form.start_ids, *prompt[cut_prompt:], *form.between_ids)
+    ids = (*first, *response[cut - cut_prompt :], *form.end_ids)
+    return Encoding(ids, len(first) if form.token_types else len(ids), cut)
+
+
+def _flatten(prompt: Prompt) -> str:
+    """The prompt as one text; a conversation of more than one turn gets a label a turn."""
+    if isinstance(prompt, str):
+        return prompt
+    if len(prompt) == 1 and prompt[0].role == "user":
+        return prompt[0].content
+    return "\n\n".join(f"{turn.role.capitalize()}: {turn.content}" for turn in prompt)
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A conversation as one string, with the places where cutting may happen (in characters)."""
+
+    text: str
+    prompt_start: int
+    prompt_end: int
+    response_start: int
+    response_end: int
+
+
+def render_chat(item: ScoreItem, form: ChatFormat) -> Rendered:
+    """Join the turns by the format's literal texts.
+
+    Raises:
+        ControlTokenInText: a turn holds one of the template's own tokens.
+        UnsupportedConversation: the template has no place for this order of roles.
+    """
+    prompt = item.prompt
+    turns = (Message("user", prompt),) if isinstance(prompt, str) else prompt
+    parts: list[str] = []
+    before: Role | str = "start"
+    for turn in (*turns, Message("assistant", item.response)):
+        parts += [_joint(form, before, turn.role), _content(form, turn.content)]
+        before = turn.role
+    parts.append(_joint(form, "assistant", "end"))
+    lengths = [len(part) for part in parts]
+    return Rendered(
+        text="".join(parts),
+        prompt_start=lengths[0],
+        prompt_end=sum(lengths[:-3]),
+        response_start=sum(lengths[:-2]),
+        response_end=sum(lengths[:-1]),
+    )
+
+
+def _joint(form: ChatFormat, before: str, after: str) -> str:
+    joints: dict[str, str] = {str(key): text for key, text in form.joints.items()}
+    key: Joint | str = f"{before}>{after}"
+    if key not in joints:
+        known = ", ".join(sorted(joints))
+        raise UnsupportedConversation(f"the model's chat format has no turn {key}; it has {known}")
+    return joints[key]
+
+
+def _content(form: ChatFormat, text: str) -> str:
+    for token in form.control_tokens:
+        if token in text:
+            raise ControlTokenInText(
+                f"a text contains the model's control token {token}; remove it (decode with skip_special_tokens)"
+            )
+    return text.strip() if form.trim else text
+
+
+def _encode_chats(tokenizer: Tokenizer, form: ChatFormat, items: Sequence[ScoreItem]) -> list[Encoded]:
+    rendered: list[Rendered | InvalidInput] = []
+    for item in items:
+        try:
+            rendered.append(render_chat(item, form))
+        except InvalidInput as error:
+            rendered.append(error)
+    texts = [entry.text for entry in rendered if isinstance(entry, Rendered)]
+    raw = iter(tokenizer.encode_batch(texts, add_special_tokens=False))
+    return [_cut_chat(next(raw), entry, form) if isinstance(entry, Rendered) else entry for entry in rendered]
+
+
+def _cut_chat(raw: RawEncoding, rendered: Rendered, form: ChatFormat) -> Encoded:
+    ids: list[int] = raw.ids
+    cut = max(0, len(ids) - form.max_length)
+    if cut == 0:
+        return Encoding(tuple(ids), len(ids), 0)
+    starts = [start for start, _ in raw.offsets]
+    prompt = [i for i, s in enumerate(starts) if rendered.prompt_start <= s < rendered.prompt_end]
+    response = [i for i, s in enumerate(starts) if rendered.response_start <= s < rendered.response_end]
+    dropped = set((prompt + response)[:cut])
+    if len(dropped) < cut:
+        return UnsupportedConversation("the chat template alone is longer than max_length")
+    kept = tuple(token for i, token in enumerate(ids) if i not in dropped)
+    return Encoding(kept, len(kept), cut)
