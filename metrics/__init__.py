@@ -1,18 +1,37 @@
-"""Statistics of predicted preferences, in numpy alone: accuracy, calibration, correlation, comparison.
+"""Statistics of predicted preferences, in numpy alone.
 
-Refuses to guess: bad input is a ValueError, a statistic without a value is an UndefinedStatistic, never NaN.
+    accuracy      who is preferred: `pairwise_accuracy`
+    calibration   how surely: `ece` and its kin, `brier`, `nll`, `l1`, and the noise floor below which ECE says nothing
+    correlation   `pearson`, `spearman`
+    comparison    cluster bootstrap intervals, of one model and of the difference of two
+
+Refuses to guess: bad input is a ValueError, a statistic without a value is an UndefinedStatistic, never NaN. Refuses
+the winner-only ECE (P of the preferred answer against a label of always 1): it is mean(1 − P), not calibration.
 Throughout, `probability` is P(a preferred) and `label` the share that preferred a, both of shape [N] in [0, 1].
 """
 
 from metrics._validate import UndefinedStatistic
 from metrics.accuracy import PairwiseAccuracy, pairwise_accuracy
-from metrics.calibration import ace, brier, ece, ece_noise_floor, l1, mce, nll, reliability_curve
+from metrics.calibration import (
+    NoiseFloor,
+    ReliabilityCurve,
+    ace,
+    brier,
+    ece,
+    ece_noise_floor,
+    l1,
+    mce,
+    nll,
+    reliability_curve,
+)
 from metrics.comparison import Interval, cluster_bootstrap, paired_cluster_bootstrap
 from metrics.correlation import pearson, spearman
 
 __all__ = [
     "Interval",
+    "NoiseFloor",
     "PairwiseAccuracy",
+    "ReliabilityCurve",
     "UndefinedStatistic",
     "ace",
     "brier",

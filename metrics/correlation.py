@@ -7,34 +7,42 @@ from metrics._validate import Array, UndefinedStatistic, vectors
 
 
 def pearson(first: ArrayLike, second: ArrayLike) -> float:
-    """Linear correlation of two vectors of shape [N], in [−1, 1].
+    """Linear correlation Σ(a − ā)(b − b̄) / √(Σ(a − ā)² Σ(b − b̄)²), in [−1, 1] (Pearson 1895).
+
+    Args:
+        first: shape [N], any unit.
+        second: shape [N], any unit.
 
     Raises:
+        ValueError: length mismatch, empty, NaN or infinity.
         UndefinedStatistic: one of them is constant.
     """
     a, b = vectors(first=first, second=second)
     for name, values in (("first", a), ("second", b)):
-        if np.ptp(values) == 0:
+        if values.min() == values.max():
             raise UndefinedStatistic(f"correlation: {name} is constant")
-    a, b = _standard(a), _standard(b)
-    return float(np.clip(np.mean(a * b), -1.0, 1.0))
+    return float(np.clip(np.dot(_unit(a), _unit(b)), -1.0, 1.0))
 
 
 def spearman(first: ArrayLike, second: ArrayLike) -> float:
-    """Rank correlation: Pearson of the average ranks (ties share their mean rank)."""
+    """Rank correlation: Pearson of the average ranks, in [−1, 1] (Spearman 1904); errors as `pearson`."""
     a, b = vectors(first=first, second=second)
     return pearson(average_ranks(a), average_ranks(b))
 
 
 def average_ranks(values: Array) -> Array:
-    """Ranks from 0; equal values share the mean of their places."""
+    """Ranks from 0, shape [N]; equal values share the mean of their places (Kendall 1945)."""
     _, group, count = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(count)
     ranks: Array = ((last - count + last - 1) / 2.0)[group]
     return ranks
 
 
-def _standard(values: Array) -> Array:
-    # Scaled first: the square of a tiny or huge spread would under- or overflow.
-    centred = (values - values.mean()) / np.ptp(values)
-    return centred / np.sqrt(np.mean(centred**2))
+def _unit(values: Array) -> Array:
+    """Centred, of Euclidean length one."""
+    # Scaled by a power of two, which is exact: sums and squares of tiny or huge values would under- or overflow.
+    scaled = np.ldexp(values, -int(np.frexp(np.abs(values).max())[1]))
+    spread = (scaled - scaled.min()) / np.ptp(scaled)
+    centred = spread - spread.mean()
+    unit: Array = centred / np.linalg.norm(centred)
+    return unit

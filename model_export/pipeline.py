@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from model_export.bundle import Version, build_manifest, golden_inputs, reward_statistics
 from model_export.checkpoint import Checkpoint
@@ -70,16 +69,14 @@ def export(
         PublishError: the store refuses.
     """
     items = [*pair_items(held_out), *sample_items(PARITY_TEXTS)]
-    encodings = checkpoint.encode(items)
     with tempfile.TemporaryDirectory(prefix="plurality-export-") as folder:
         say(f"exporting {checkpoint.source} to ONNX")
         files = export_fp32(checkpoint, Path(folder))
-        reference = np.array([checkpoint.logits([e])[0] for e in tqdm(encodings, desc="torch logits", leave=False)])
-        offset = float(reference[: 2 * len(held_out)].mean()) if held_out and center else 0.0
+        run = _reference_run(checkpoint, items, held_out, center=center)
         versions = []
         for precision in target.precisions:
             chosen = files if precision == "fp32" else quantise_int8(_model_file(files), Path(folder))
-            version = _version(checkpoint, precision, chosen, items, encodings, reference, offset, held_out)
+            version = _version(checkpoint, precision, chosen, run)
             say(f"{precision}: {describe_fidelity(version.fidelity)}")
             if version.calibration:
                 say(f"{precision}: {describe_calibration(version.calibration)}")
@@ -87,32 +84,43 @@ def export(
         return _publish(checkpoint, versions, target)
 
 
-def _version(
-    checkpoint: Checkpoint,
-    precision: Precision,
-    files: Sequence[Path],
-    items: Sequence[ScoreItem],
-    encodings: Sequence[Encoding],
-    reference: NDArray[np.float64],
-    offset: float,
-    held_out: Sequence[LabelledPair],
-) -> Version:
+@dataclass(frozen=True, slots=True)
+class _ReferenceRun:
+    """The texts of an export, and what torch says of them. The held-out pairs come first: a, b, a, b, ..."""
+
+    items: Sequence[ScoreItem]
+    encodings: Sequence[Encoding]
+    logits: NDArray[np.float64]
+    held_out: Sequence[LabelledPair]
+    center: float
+
+
+def _reference_run(
+    checkpoint: Checkpoint, items: Sequence[ScoreItem], held_out: Sequence[LabelledPair], *, center: bool
+) -> _ReferenceRun:
+    encodings = checkpoint.encode(items)
+    logits = np.array(checkpoint.logits(encodings, double=True))
+    mean = float(logits[: 2 * len(held_out)].mean()) if held_out and center else 0.0
+    return _ReferenceRun(items, encodings, logits, held_out, mean)
+
+
+def _version(checkpoint: Checkpoint, precision: Precision, files: Sequence[Path], run: _ReferenceRun) -> Version:
     """Run the file, check it, calibrate on its own rewards."""
     external = {path.name: path.read_bytes() for path in files if path.name != MODEL_FILE}
     model = _model_file(files).read_bytes()
     with closing(OrtBackend.open(model, external=external, device="cpu", threads=None)) as backend:
-        logits = run_backend(backend, encodings, checkpoint.format.pad_id, alone=precision == "int8")
-    labels = np.array([pair.label for pair in held_out])
-    fidelity = check_fidelity(Measured(reference, logits, labels), precision)
-    rewards = logits - offset
-    known = rewards[: 2 * len(held_out)] if held_out else rewards
+        logits = run_backend(backend, run.encodings, checkpoint.format.pad_id, alone=precision == "int8")
+    labels = np.array([pair.label for pair in run.held_out])
+    fidelity = check_fidelity(Measured(run.logits, logits, labels), precision)
+    rewards = logits - run.center
+    known = rewards[: 2 * len(run.held_out)] if run.held_out else rewards
     tokenizer = checkpoint.tokeniser.tokenizer.to_str().encode()
     return Version(
         precision=precision,
-        center=offset,
-        calibration=calibrate(known, held_out) if held_out else None,
+        center=run.center,
+        calibration=calibrate(known, run.held_out) if run.held_out else None,
         statistics=reward_statistics(known),
-        golden=golden_inputs(items, encodings, rewards),
+        golden=golden_inputs(run.items, run.encodings, rewards),
         fidelity=fidelity,
         files={TOKENIZER_FILE: tokenizer, **{path.name: path for path in files}},
     )

@@ -55,6 +55,8 @@ def quantise_int8(fp32: Path, directory: Path) -> list[Path]:
             fp32,
             target / MODEL_FILE,
             weight_type=QuantType.QInt8,
+            # One scale a column: on a sharp MiniLM Spearman to fp32 rose from 0.980 to 0.995.
+            per_channel=True,
             # Fused operators hide the type of what flows between them from the quantiser.
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )

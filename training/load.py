@@ -11,6 +11,9 @@ from pydantic import ValidationError
 from training.errors import BadRow, DataError, TrainingError
 from training.rows import PreferenceRow
 
+_LONGEST_PLACE = 100
+"""Of a field's name in a message: an unknown field's name is the file's own text."""
+
 
 def load_rows(path: Path) -> list[PreferenceRow]:
     """Read a `.jsonl` or `.parquet` file of canonical rows; `id` defaults to the line number.
@@ -68,11 +71,20 @@ def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
     except pa.ArrowException as error:
         raise TrainingError(f"{path.name}: not a Parquet file ({str(error).splitlines()[0]})") from None
     number = 0
-    for batch in table.iter_batches():
-        for raw in batch.to_pylist():
-            number += 1
-            # Parquet has a column for every field: null is how it leaves one out.
-            yield number, {key: value for key, value in raw.items() if value is not None}
+    try:
+        for batch in table.iter_batches():
+            for raw in batch.to_pylist():
+                number += 1
+                yield number, _without_nulls(raw)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise TrainingError(f"{path.name}: damaged after row {number} ({str(error).splitlines()[0]})") from None
+
+
+def _without_nulls(value: Any) -> Any:
+    """Parquet has a column for every field, also in structs: null is how it leaves one out."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(part) for key, part in value.items() if part is not None}
+    return [_without_nulls(part) for part in value] if isinstance(value, list) else value
 
 
 def _parse(line: int, raw: Any) -> PreferenceRow | BadRow:
@@ -84,5 +96,5 @@ def _parse(line: int, raw: Any) -> PreferenceRow | BadRow:
         return PreferenceRow.model_validate({"id": f"line-{line}", **raw})
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place = ".".join(str(part) for part in first["loc"])[:_LONGEST_PLACE]
         return BadRow(line, f"{place}: {first['msg']}" if place else str(first["msg"]))

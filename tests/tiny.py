@@ -1,0 +1,207 @@
+"""Tiny random reward models of real architectures with tokenisers made on the spot, and bundles exported from them."""
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers as hf
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from model_export.checkpoint import open_checkpoint
+from model_export.pairs import LabelledPair
+from model_export.pipeline import Published, Target, export
+from model_export.sample_texts import sample_items
+from service.calibrate import sigmoid
+from service.domain import ScoreItem
+from service.repository.manifest import Precision
+
+KINDS = ("bert", "roberta", "deberta-v2", "modernbert", "llama", "qwen3")
+PAIR_KINDS, CHAT_KINDS = KINDS[:4], KINDS[4:]
+_VOCABULARY = 600
+_CONFIG: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "num_labels": 1,
+}
+_GROUPED = {"num_key_value_heads": 2, "head_dim": 8}
+_LLAMA_TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}<|start_header_id|>{{ m['role'] }}<|end_header_id|>\n\n"
+    "{{ m['content'] | trim }}<|eot_id|>{% endfor %}"
+)
+_CHATML_TEMPLATE = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+
+
+def texts() -> list[str]:
+    """What the tokenisers are trained on."""
+    return [text for item in sample_items(200, seed=7) for text in (str(item.prompt), item.response)]
+
+
+def build_tiny_checkpoint(kind: str, directory: Path, *, seed: int = 0) -> Path:
+    """Save a random sequence classifier with one label and its fast tokeniser; rewards vary by about 1."""
+    torch.manual_seed(seed)
+    tokenizer = _TOKENISERS[kind]()
+    config = _config(kind, tokenizer)
+    model = hf.AutoModelForSequenceClassification.from_config(config)
+    _widen(model)
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
+def _config(kind: str, tokenizer: Any) -> Any:
+    classes: dict[str, tuple[Any, dict[str, Any]]] = {
+        "bert": (hf.BertConfig, {"max_position_embeddings": 512}),
+        "roberta": (hf.RobertaConfig, {"max_position_embeddings": 514, "type_vocab_size": 1}),
+        "deberta-v2": (hf.DebertaV2Config, {
+            "max_position_embeddings": 512, "relative_attention": True, "position_buckets": 32, "type_vocab_size": 0,
+            "pos_att_type": ["p2c", "c2p"], "share_att_key": True, "norm_rel_ebd": "layer_norm",
+            "position_biased_input": False, "pooler_hidden_size": 32,
+        }),
+        "modernbert": (hf.ModernBertConfig, {"max_position_embeddings": 512, "local_attention": 16}),
+        "llama": (hf.LlamaConfig, {"max_position_embeddings": 512, **_GROUPED}),
+        "qwen3": (hf.Qwen3Config, {"max_position_embeddings": 512, **_GROUPED}),
+    }  # fmt: skip
+    kind_class, extra = classes[kind]
+    ids = {"pad_token_id": tokenizer.pad_token_id, "vocab_size": len(tokenizer)}
+    for name in ("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"):
+        if (value := getattr(tokenizer, name)) is not None:
+            ids[name] = value
+    return kind_class(**_CONFIG, **extra, **ids)
+
+
+def _widen(model: Any) -> None:
+    """Wide weights: rewards then vary with the text as a trained model's do, not in the last digits."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter.normal_(0.0, 1.5 * parameter.shape[1] ** -0.5)
+
+
+def _wrap(tokenizer: Tokenizer, **special: str) -> Any:
+    return hf.PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=512, **special)
+
+
+def _pair_template(tokenizer: Tokenizer, single: str, pair: str, special: Sequence[str]) -> None:
+    ids = [(token, tokenizer.token_to_id(token)) for token in special]
+    tokenizer.post_processor = processors.TemplateProcessing(single=single, pair=pair, special_tokens=ids)
+
+
+def _wordpiece() -> Any:
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.train_from_iterator(texts(), trainers.WordPieceTrainer(vocab_size=_VOCABULARY, special_tokens=special))
+    _pair_template(tokenizer, "[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", special[2:4])
+    return _wrap(
+        tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", mask_token="[MASK]"
+    )
+
+
+def _byte_bpe(special: Sequence[str]) -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=_VOCABULARY, special_tokens=list(special), initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    tokenizer.train_from_iterator(texts(), trainer)
+    return tokenizer
+
+
+def _roberta() -> Any:
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    tokenizer = _byte_bpe(special)
+    _pair_template(tokenizer, "<s> $A </s>", "<s> $A </s> </s> $B </s>", ["<s>", "</s>"])
+    return _wrap(
+        tokenizer,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        cls_token="<s>",
+        sep_token="</s>",
+        unk_token="<unk>",
+    )
+
+
+def _modernbert() -> Any:
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer = _byte_bpe(special)
+    _pair_template(tokenizer, "[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]", special[2:4])
+    return _wrap(
+        tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", mask_token="[MASK]"
+    )
+
+
+def _unigram() -> Any:
+    special = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"]
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.UnigramTrainer(vocab_size=_VOCABULARY, special_tokens=special, unk_token="[UNK]")
+    tokenizer.train_from_iterator(texts(), trainer)
+    _pair_template(tokenizer, "[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]", special[1:3])
+    return _wrap(
+        tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", mask_token="[MASK]"
+    )
+
+
+def _llama() -> Any:
+    special = ["<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>", "<|pad|>"]
+    tokenizer = _wrap(
+        _byte_bpe(special), bos_token=special[0], eos_token=special[1], pad_token=special[4],
+        additional_special_tokens=special[2:4],
+    )  # fmt: skip
+    tokenizer.chat_template = _LLAMA_TEMPLATE
+    return tokenizer
+
+
+def _qwen3() -> Any:
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    tokenizer = _wrap(
+        _byte_bpe(special), eos_token=special[2], pad_token=special[0], additional_special_tokens=special[1:2]
+    )
+    tokenizer.chat_template = _CHATML_TEMPLATE
+    return tokenizer
+
+
+_TOKENISERS: dict[str, Callable[[], Any]] = {
+    "bert": _wordpiece, "roberta": _roberta, "deberta-v2": _unigram, "modernbert": _modernbert, "llama": _llama,
+    "qwen3": _qwen3,
+}  # fmt: skip
+
+
+def labelled_pairs(checkpoint_directory: Path, count: int, *, seed: int = 0) -> list[LabelledPair]:
+    """Pairs labelled by the model's own rewards through σ(difference / 2): the temperature to be found is 2."""
+    checkpoint = open_checkpoint(str(checkpoint_directory))
+    rng = random.Random(seed)  # noqa: S311 - not a secret
+    items = [item for item in sample_items(20 * count, seed=seed + 1) if item.characters < 400][: 2 * count]
+    pairs = []
+    for first, second in zip(items[::2], items[1::2], strict=True):
+        answers = [ScoreItem(first.prompt, text) for text in (first.response, second.response)]
+        a, b = checkpoint.logits(checkpoint.encode(answers))
+        pairs.append(
+            LabelledPair(first.prompt, first.response, second.response, float(rng.random() < sigmoid((a - b) / 2)))
+        )
+    return pairs
+
+
+def publish_tiny(
+    store: Path,
+    name: str = "tiny",
+    *,
+    kind: str = "bert",
+    seed: int = 0,
+    calibrated: bool = True,
+    precisions: Sequence[Precision] = ("fp32",),
+) -> list[Published]:
+    """Build a checkpoint beside the store and publish it through the real pipeline."""
+    directory = build_tiny_checkpoint(kind, store.parent / f"checkpoint-{name}-{seed}", seed=seed)
+    held_out = labelled_pairs(directory, 60, seed=seed) if calibrated else []
+    return export(
+        open_checkpoint(str(directory)), Target(store, name, precisions), held_out=held_out, say=lambda _: None
+    )
