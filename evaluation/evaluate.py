@@ -38,7 +38,7 @@ class Scores:
 
     pairs: int
     accuracy: float
-    """Against the majority of the population (p* above or below one half)."""
+    """Against the majority of the population (p* above or below one half); NaN where no population has one."""
     label_accuracy: float
     """Against one annotator's choice; no model can reach 1."""
     pearson: float | None
@@ -95,11 +95,17 @@ def score_rows(rows: Sequence[PreferenceRow], probability: Array) -> Scores:
 def score_by(
     rows: Sequence[PreferenceRow], probability: Array, key: Callable[[PreferenceRow], str | None]
 ) -> dict[str, Scores]:
-    """Scores of every slice, and of all rows under `all`."""
+    """Scores of every slice, and of all rows under `all`.
+
+    Raises:
+        ValueError: a row has no true preference, or a slice is called `all`.
+    """
     slices: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
         if (name := key(row)) is not None:
             slices.setdefault(name, []).append(index)
+    if "all" in slices:
+        raise ValueError("a slice is called `all`, as the total is")
     scores = {
         name: score_rows([rows[i] for i in places], probability[places]) for name, places in sorted(slices.items())
     }
@@ -113,8 +119,10 @@ def _truth(row: PreferenceRow) -> float:
 
 
 def _agreement(probability: Array, target: Array) -> float:
-    """Share of decided targets on whose side the probability is; one half counts half."""
+    """Share of decided targets on whose side the probability is; one half counts half. NaN where none is decided."""
     decided = target != 0.5
+    if not decided.any():
+        return float("nan")
     side = np.sign(probability - 0.5)[decided] * np.sign(target - 0.5)[decided]
     return float(np.mean(0.5 + 0.5 * side))
 

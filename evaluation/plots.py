@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -17,7 +16,6 @@ _BINS = 10
 
 def plot_agreement(rows: Sequence[PreferenceRow], models: Mapping[str, Predictions], path: Path) -> None:
     """Write a PNG: above, predicted P against p* of every pair; below, predicted against observed by bin."""
-    mpl.rcParams["svg.hashsalt"] = "plurality"
     figure = Figure(figsize=(4.6 * len(models), 8.4), layout="constrained")
     axes = figure.subplots(2, len(models), squeeze=False)
     truth = np.array([row.true_preference if row.true_preference is not None else np.nan for row in rows])

@@ -51,8 +51,8 @@ class Checkpoint:
         """One logit an encoding, each run alone: the reference has no padding to go wrong.
 
         Args:
-            double: compute in float64. Two float32 programs of one model differ by both their roundings (seen: 1.3e-5
-                on a sharp model, of which torch's own float32 made 0.9e-5); against float64 only the tested one's shows.
+            double: compute in float64. Two float32 programs of one model differ by both their roundings (seen: 1.3e-5 on
+                a sharp model, 0.9e-5 of it torch's own); against float64 only the tested one's rounding shows.
         """
         self.model.to(torch.float64 if double else torch.float32)
         try:
@@ -148,7 +148,7 @@ def _saved_format(record: dict[str, Any], max_length: int | None) -> PairFormat 
     if "input_format" not in record:
         return None
     adapter: TypeAdapter[PairFormat | ChatFormat] = TypeAdapter(InputFormat)
-    form = adapter.validate_python(record["input_format"])
+    form = adapter.validate_json(json.dumps(record["input_format"]))
     return form.model_copy(update={"max_length": max_length}) if max_length else form
 
 

@@ -1,6 +1,5 @@
 """Tiny random reward models of real architectures with tokenisers made on the spot, and bundles exported from them."""
 
-import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -176,17 +175,14 @@ _TOKENISERS: dict[str, Callable[[], Any]] = {
 
 
 def labelled_pairs(checkpoint_directory: Path, count: int, *, seed: int = 0) -> list[LabelledPair]:
-    """Pairs labelled by the model's own rewards through σ(difference / 2): the temperature to be found is 2."""
+    """Pairs labelled by the model's own rewards, softly: σ(difference / 2), so the temperature to be found is 2."""
     checkpoint = open_checkpoint(str(checkpoint_directory))
-    rng = random.Random(seed)  # noqa: S311 - not a secret
     items = [item for item in sample_items(20 * count, seed=seed + 1) if item.characters < 400][: 2 * count]
     pairs = []
     for first, second in zip(items[::2], items[1::2], strict=True):
         answers = [ScoreItem(first.prompt, text) for text in (first.response, second.response)]
         a, b = checkpoint.logits(checkpoint.encode(answers))
-        pairs.append(
-            LabelledPair(first.prompt, first.response, second.response, float(rng.random() < sigmoid((a - b) / 2)))
-        )
+        pairs.append(LabelledPair(first.prompt, first.response, second.response, sigmoid((a - b) / 2)))
     return pairs
 
 

@@ -34,9 +34,12 @@ class PairDataset(Dataset[Any]):
     ) -> None:
         margins = margins_for(objective, list(rows), source=source)
         encoded = tokeniser.encode([item for row in rows for item in row.as_pair().items])
-        bad = [BadRow(i // 2 + 1, e.message) for i, e in enumerate(encoded) if not isinstance(e, Encoding)]
+        bad: dict[int, BadRow] = {}
+        for i, entry in enumerate(encoded):
+            if not isinstance(entry, Encoding):
+                bad.setdefault(i // 2, BadRow(i // 2 + 1, entry.message))
         if bad:
-            raise DataError(source, bad)
+            raise DataError(source, list(bad.values()))
         good = [entry for entry in encoded if isinstance(entry, Encoding)]
         self.examples = [Example(good[2 * i], good[2 * i + 1], row.label, margins[i]) for i, row in enumerate(rows)]
         self.cut = sum(entry.cut_tokens > 0 for entry in good)

@@ -17,6 +17,19 @@ from training.objectives import pairwise_loss, rewards_to_gap
 CHECKPOINTS = "checkpoints"
 
 
+class EpochSampler(LengthGroupedSampler):  # type: ignore[misc]
+    """An order that depends on seed and epoch alone: a resumed run does not see the first epoch's order again."""
+
+    def __init__(self, batch_size: int, *, lengths: list[int], seed: int) -> None:
+        super().__init__(batch_size, lengths=lengths, generator=torch.Generator())
+        self.seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by accelerate at the start of every epoch, the resumed one included."""
+        self.generator.manual_seed(self.seed + epoch)
+
+
 class PairTrainer(Trainer):  # type: ignore[misc]
     """Trains a sequence classifier with one label on pairs."""
 
@@ -34,12 +47,17 @@ class PairTrainer(Trainer):  # type: ignore[misc]
             loss, outputs = self.compute_loss(model, self._prepare_inputs(dict(inputs)), return_outputs=True)
         return loss, outputs["gap"], labels_B2
 
+    def evaluate(self, *arguments: Any, **named: Any) -> dict[str, float]:
+        """Draws nothing from training's random numbers: a resumed run does not evaluate again before it goes on."""
+        with torch.random.fork_rng(devices=[]):
+            metrics: dict[str, float] = super().evaluate(*arguments, **named)
+        return metrics
+
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """Batches of like length, shuffled: padding is most of the cost of short texts on a CPU."""
         dataset = train_dataset if train_dataset is not None else self.train_dataset
-        generator = torch.Generator().manual_seed(self.args.seed)
         size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler(size, lengths=dataset.lengths, generator=generator)
+        return EpochSampler(size, lengths=dataset.lengths, seed=self.args.seed)
 
 
 def pair_metrics(prediction: Any) -> dict[str, float]:
@@ -97,15 +115,16 @@ def freeze_lowest(model: Any, layers: int) -> None:
     if layers == 0:
         return
     base = model.base_model
-    stack: Sequence[Any] | None = getattr(getattr(base, "encoder", base), "layer", None) or getattr(
-        base, "layers", None
-    )
+    encoder = getattr(base, "encoder", base)
+    stack: Sequence[Any] | None = getattr(encoder, "layer", None) or getattr(base, "layers", None)
     if stack is None or layers > len(stack):
         have = "none that can be found" if stack is None else str(len(stack))
         raise TrainingError(f"cannot freeze {layers} layers: the model has {have}")
     frozen = [base.get_input_embeddings(), *stack[:layers]]
     if hasattr(base, "embeddings"):
         frozen.append(base.embeddings)
+    # DeBERTa's relative positions and their norm: every layer reads them, the frozen ones too.
+    frozen += [getattr(encoder, name) for name in ("rel_embeddings", "LayerNorm") if hasattr(encoder, name)]
     for part in frozen:
         part.requires_grad_(False)
 

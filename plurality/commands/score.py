@@ -59,10 +59,10 @@ def _read(file: Path) -> list[tuple[int, Any, Any]]:
                 continue
             try:
                 raw = orjson.loads(line)
-                identity = raw.pop("id", None)
+                identity = raw.pop("id", None) if isinstance(raw, dict) else None
                 items.append((number, identity, WireItem.model_validate(raw)))
-            except (orjson.JSONDecodeError, AttributeError):
-                bad.append(BadRow(number, "not a JSON object"))
+            except orjson.JSONDecodeError:
+                bad.append(BadRow(number, "not JSON"))
             except ValidationError as error:
                 first = error.errors(include_input=False, include_url=False)[0]
                 bad.append(BadRow(number, f"{'.'.join(map(str, first['loc']))}: {first['msg']}"))

@@ -16,9 +16,9 @@ Joint = Literal[
 
 
 class Closed(BaseModel):
-    """A frozen record that refuses unknown fields, NaN and infinity."""
+    """A frozen record that refuses unknown fields, coercion, NaN and infinity."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class PairFormat(Closed):

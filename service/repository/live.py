@@ -180,10 +180,10 @@ class Live:
         return served, rejections
 
     async def _open_missing(self, model: str, pointer: Pointer) -> tuple[dict[str, ModelBundle], list[Rejection]]:
-        opened = self._snapshot.bundles()
+        opened = {key: bundle for key, bundle in self._snapshot.bundles().items() if bundle.manifest.model == model}
         rejections: list[Rejection] = []
         for digest in sorted(set(pointer.aliases.values()) - set(opened)):
-            known = self._refused.get(digest)
+            known = self._refused.get(f"{model}/{digest}")
             if known and known.reason != "io":
                 rejections.append(known)
                 continue
@@ -223,7 +223,7 @@ class Live:
     def _reject(self, model: str, digest: str | None, error: BundleRejected) -> Rejection:
         """Note a refusal; log and count it the first time only."""
         rejection = Rejection(model, digest, error.reason, error.message)
-        key = digest or f"{model}/pointer"
+        key = f"{model}/{digest or 'pointer'}"
         if self._refused.get(key) != rejection:
             self._refused[key] = rejection
             self._metrics.model_load_failures.labels(model, error.reason).inc()

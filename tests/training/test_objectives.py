@@ -73,8 +73,8 @@ def test_finite_far_out(gap: float) -> None:
     """Far out the loss is linear, not infinite, and its gradient is a number, in float32 too."""
     variable = torch.tensor([gap], requires_grad=True)
     value = pairwise_loss(variable, torch.tensor([0.5]), torch.tensor([1.0]))
-    value.backward()
-    assert math.isfinite(float(value))
+    value.backward()  # type: ignore[no-untyped-call]
+    assert math.isfinite(value.item())
     assert variable.grad is not None
     assert math.isfinite(float(variable.grad))
 
@@ -96,7 +96,7 @@ def test_columns_refused() -> None:
 
 
 def optimum(p: float, margin: float) -> float:
-    """σ of the gap that minimises the expected loss over labels ~ Bernoulli(p), by Newton's own descent in torch."""
+    """σ of the gap that minimises the expected loss over labels ~ Bernoulli(p), by L-BFGS on the loss itself."""
     gap = torch.zeros(1, dtype=torch.float64, requires_grad=True)
     search = torch.optim.LBFGS([gap], lr=1.0, max_iter=200, tolerance_grad=1e-14, tolerance_change=1e-16)
     one, zero, m = (torch.tensor([value], dtype=torch.float64) for value in (1.0, 0.0, margin))
@@ -107,7 +107,7 @@ def optimum(p: float, margin: float) -> float:
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    search.step(closure)  # type: ignore[arg-type]
+    search.step(closure)  # type: ignore[no-untyped-call]
     return sigmoid(float(gap.detach()))
 
 

@@ -123,7 +123,7 @@ def test_as_pair() -> None:
 def test_frozen() -> None:
     """A row does not change."""
     with pytest.raises(ValidationError):
-        row().label = 0.0
+        row().label = 0.0  # type: ignore[misc]
 
 
 def test_json_round_trip() -> None:

@@ -1,0 +1,47 @@
+"""Fixtures that are expensive once: bundles exported from real (tiny) models."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import publish_tiny
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with `tiny` (BERT, calibrated). Shared: do not change it."""
+    store = tmp_path_factory.mktemp("published") / "store"
+    publish_tiny(store)
+    return store
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(published: Path) -> Path:
+    """The torch checkpoint that `tiny` was exported from."""
+    return published.parent / "checkpoint-tiny-0"
+
+
+@pytest.fixture(scope="session")
+def published_chat(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with `chatty` (Llama, uncalibrated). Shared: do not change it."""
+    store = tmp_path_factory.mktemp("published-chat") / "store"
+    publish_tiny(store, "chatty", kind="llama", calibrated=False)
+    return store
+
+
+@pytest.fixture
+def store(published: Path, tmp_path: Path) -> Path:
+    """A copy of the store that a test may break."""
+    copy = tmp_path / "store"
+    shutil.copytree(published, copy)
+    for path in copy.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return copy
+
+
+@pytest.fixture
+def version(store: Path) -> Path:
+    """The directory of the one version in `store`."""
+    [directory] = (store / "tiny" / "versions").iterdir()
+    return directory

@@ -1,0 +1,79 @@
+"""What the API promises in writing is what the code does."""
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service import errors
+from service.api.errors import STATUS
+from service.app import Service
+from service.errors import PluralityError
+from service.repository.manifest import Manifest
+from tests.api import settings_for, with_api
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def every_error(root: type[PluralityError] = PluralityError) -> list[type[PluralityError]]:
+    """The tree of service.errors, flat."""
+    children = [kind for kind in root.__subclasses__() if kind.__module__ == errors.__name__]
+    return [root, *(kind for child in children for kind in every_error(child))]
+
+
+def make(kind: type[PluralityError]) -> PluralityError:
+    needs_reason = kind in {errors.Overloaded, errors.BundleRejected}
+    return kind("m", reason="r") if needs_reason else kind("m")  # type: ignore[call-arg]
+
+
+def test_the_error_table_is_total() -> None:
+    """Each error class has a status, a code of its own, and a line in the tree that the module's docstring draws."""
+    kinds = every_error()
+    assert set(STATUS) == set(kinds)
+    assert len({kind.code for kind in kinds}) == len(kinds)
+    assert all(kind.__name__ in (errors.__doc__ or "") for kind in kinds)
+
+
+@pytest.mark.parametrize("kind", every_error())
+def test_errors_survive_pickling(kind: type[PluralityError]) -> None:
+    """An error crosses a process boundary whole."""
+    again = pickle.loads(pickle.dumps(make(kind)))  # noqa: S301 - our own bytes
+    assert type(again) is kind
+    assert vars(again) == vars(make(kind))
+
+
+def test_the_manifest_schema_in_docs_is_current() -> None:
+    """docs/manifest.schema.json is what `python -m service.repository.manifest` prints."""
+    assert json.loads((ROOT / "docs/manifest.schema.json").read_text()) == Manifest.model_json_schema()
+
+
+def test_openapi(published: Path) -> None:
+    """Every route is described with its body, an example that works, and the errors it can give; no dangling refs."""
+
+    async def story(client: httpx.AsyncClient, service: Service) -> None:
+        schema = (await client.get("/openapi.json")).json()
+        routes = {path for path in schema["paths"]}
+        assert routes == {"/rm/v1/score", "/rm/v1/preference", "/rm/v1/rank", "/rm/v1/models"}
+        for path in routes - {"/rm/v1/models"}:
+            operation = schema["paths"][path]["post"]
+            body = operation["requestBody"]["content"]["application/json"]
+            reply = await client.post(path, json=body["example"])
+            assert reply.status_code == 200, reply.text
+            assert {"404", "413", "415", "422", "503", "504"} <= set(operation["responses"])
+        known = {f"#/components/schemas/{name}" for name in schema["components"]["schemas"]}
+        assert references(schema) <= known
+        assert (await client.get("/openapi.json")).json() == schema
+        assert (await client.get("/docs")).status_code == 200
+
+    with_api(settings_for(published), story)
+
+
+def references(node: Any) -> set[str]:
+    """Every $ref in a schema."""
+    if isinstance(node, dict):
+        own = {node["$ref"]} if isinstance(node.get("$ref"), str) else set()
+        return own.union(*(references(value) for value in node.values()))
+    return set().union(*(references(value) for value in node)) if isinstance(node, list) else set()

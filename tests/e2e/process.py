@@ -1,0 +1,71 @@
+"""A real `plurality` process: started, asked, signalled, always ended by its own id."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+_STOP_S = 60
+
+
+def plurality(*words: str, **options: Any) -> "subprocess.CompletedProcess[str]":
+    """Run a verb to its end."""
+    command = [sys.executable, "-m", "plurality", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=ROOT, check=False, **options)
+
+
+@dataclass(slots=True)
+class Served:
+    """A running service."""
+
+    process: "subprocess.Popen[str]"
+    api: str = ""
+    ops: str = ""
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+    def read_until(self, event: str) -> dict[str, Any]:
+        """Read log lines until an event."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if not line.startswith("{"):
+                raise AssertionError(line)
+            self.log.append(json.loads(line))
+            if self.log[-1]["event"] == event:
+                return self.log[-1]
+        raise AssertionError(f"the service ended before {event}: {self.log[-5:]}")
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        """The exit code; the rest of the log is read."""
+        assert self.process.stderr is not None
+        self.log += [json.loads(line) for line in self.process.stderr if re.match(r"\{", line)]
+        return self.process.wait(timeout=_STOP_S)
+
+
+@contextmanager
+def serving(store: Path, *flags: str, module: str = "plurality") -> Iterator[Served]:
+    """`plurality serve` on free loopback ports."""
+    command = [sys.executable, "-m", module, "serve", "--store", str(store), "--port", "0", "--ops-port", "0", *flags]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    served = Served(process)
+    try:
+        listening = served.read_until("listening")
+        served.api, served.ops = listening["api"], listening["ops"]
+        yield served
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(timeout=_STOP_S)
+        assert process.stderr is not None
+        process.stderr.close()
