@@ -1,0 +1,50 @@
+"""Settings: precedence, unknown names, wrong values, and how they look to a person."""
+
+from pathlib import Path
+
+import pytest
+
+from service.errors import ConfigurationError
+from service.settings import read_settings
+
+
+def test_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flag wins over the environment, which wins over the default; None means not given."""
+    monkeypatch.setenv("PLURALITY_STORE", "/from-environment")
+    monkeypatch.setenv("PLURALITY_HTTP__PORT", "1234")
+    found = read_settings({"http": {"port": None, "host": "::1"}, "log_level": None}, {})
+    assert (found.store, found.http.port, found.http.ops_port) == (Path("/from-environment"), 1234, 9090)
+    assert found.http.host == "::1"
+    assert read_settings({"store": Path("/flag"), "http": {"port": 1}}, {}).http.port == 1
+
+
+@pytest.mark.parametrize("name", ["PLURALITY_SURPRISE", "plurality_htp__port", "PLURALITY_CACHE"])
+def test_unknown_variables(name: str) -> None:
+    """A misspelt variable is named, not ignored; other programs' variables do not matter."""
+    with pytest.raises(ConfigurationError, match=name):
+        read_settings({"store": Path()}, {name: "1", "PATH": "/bin"})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "key"),
+    [
+        ({"http": {"port": -1}}, "http.port"),
+        ({"http": {"prt": 1}}, "http.prt"),
+        ({"limits": {"default_timeout_s": float("nan")}}, "limits.default_timeout_s"),
+        ({"default_model": "UPPER"}, "default_model"),
+        ({"runtime": {"device": "tpu"}}, "runtime.device"),
+    ],
+)
+def test_wrong_values(wrong: dict[str, object], key: str) -> None:
+    """A wrong value or key is named."""
+    with pytest.raises(ConfigurationError, match=key):
+        read_settings({"store": Path(), **wrong}, {})
+
+
+def test_frozen() -> None:
+    """Settings cannot be changed after they are read."""
+    found = read_settings({"store": Path()}, {})
+    with pytest.raises(ValueError, match="frozen"):
+        found.http.port = 1
+    assert found.engine_threads >= 1
+    assert read_settings({"store": Path(), "runtime": {"threads": 3}}, {}).engine_threads == 3

@@ -1,0 +1,114 @@
+"""Rendering and cutting: nothing but the prompt's beginning is cut while there is any of it."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.domain import Encoding, Message, ScoreItem
+from service.errors import ControlTokenInText, UnsupportedConversation
+from service.repository.formats import ChatFormat, PairFormat
+from service.tokenise import Tokeniser, render_chat
+from tests.fakes import FORMAT, word_tokeniser
+
+words = st.lists(st.sampled_from("abcdefg"), max_size=90).map(" ".join)
+CHAT = ChatFormat(
+    max_length=12,
+    joints={"start>user": "a ", "user>assistant": " b ", "assistant>user": " d ", "assistant>end": " c"},
+    trim=True,
+    control_tokens=("<x>",),
+    pad_id=0,
+)
+
+
+def chat_tokeniser(form: ChatFormat = CHAT) -> Tokeniser:
+    return Tokeniser.from_json(word_tokeniser().tokenizer.to_str(), form)
+
+
+def one(tokeniser: Tokeniser, item: ScoreItem) -> Encoding:
+    [encoding] = tokeniser.encode([item])
+    assert isinstance(encoding, Encoding)
+    return encoding
+
+
+@settings(derandomize=True, max_examples=200)
+@given(words, words)
+def test_pairs_are_cut_from_the_left_of_the_prompt(prompt: str, response: str) -> None:
+    """[start] end-of-prompt [between] response [end]; the cut is counted; an answer's end is always kept."""
+    tokeniser = word_tokeniser()
+    ids = {word: tokeniser.tokenizer.token_to_id(word) for word in "abcdefg"}
+    first, second = ([ids[word] for word in text.split()] for text in (prompt, response))
+    found = one(tokeniser, ScoreItem(prompt, response))
+    room = FORMAT.max_length - 3
+    cut = max(0, len(first) + len(second) - room)
+    kept_first = first[min(cut, len(first)) :]
+    kept_second = second[max(0, cut - len(first)) :]
+    assert found.ids == (1, *kept_first, 2, *kept_second, 2)
+    assert found.second_segment == 2 + len(kept_first)
+    assert found.cut_tokens == cut
+    assert len(found) <= FORMAT.max_length
+
+
+def test_no_token_types() -> None:
+    """A model without token types has no second segment."""
+    form = PairFormat(**(FORMAT.model_dump() | {"token_types": False}))
+    found = one(Tokeniser.from_json(word_tokeniser().tokenizer.to_str(), form), ScoreItem("a", "b"))
+    assert found.second_segment == len(found)
+
+
+def test_conversations_in_pairs() -> None:
+    """One user turn is the prompt itself; more turns are labelled."""
+    tokeniser = word_tokeniser("User: Assistant: a b c")
+    plain = one(tokeniser, ScoreItem("a", "b"))
+    assert one(tokeniser, ScoreItem((Message("user", "a"),), "b")) == plain
+    talk = (Message("user", "a"), Message("assistant", "b"), Message("user", "c"))
+    spelled = one(tokeniser, ScoreItem("User: a\n\nAssistant: b\n\nUser: c", "b"))
+    assert one(tokeniser, ScoreItem(talk, "b")) == spelled
+    assert ScoreItem(talk, "bb").characters == 5
+
+
+@settings(derandomize=True, max_examples=200)
+@given(words, words)
+def test_chats_keep_their_template(prompt: str, response: str) -> None:
+    """The template's own tokens survive any cut; the prompt goes first, from the left, then the response."""
+    tokeniser = chat_tokeniser()
+    ids = {word: tokeniser.tokenizer.token_to_id(word) for word in "abcdefg"}
+    first, second = ([ids[word] for word in text.split()] for text in (prompt, response))
+    found = one(tokeniser, ScoreItem(prompt, response))
+    cut = max(0, len(first) + len(second) + 3 - CHAT.max_length)
+    kept_first, kept_second = first[min(cut, len(first)) :], second[max(0, cut - len(first)) :]
+    assert found.ids == (ids["a"], *kept_first, ids["b"], *kept_second, ids["c"])
+    assert found.cut_tokens == cut
+
+
+def test_chats_refuse_by_item() -> None:
+    """Control tokens and turns without a place are that item's error; the others are encoded."""
+    items = [
+        ScoreItem("a", "b"),
+        ScoreItem("a", "b <x>"),
+        ScoreItem((Message("system", "a"), Message("user", "a")), "b"),
+        ScoreItem("b", "a"),
+    ]
+    kinds = [type(entry) for entry in chat_tokeniser().encode(items)]
+    assert kinds == [Encoding, ControlTokenInText, UnsupportedConversation, Encoding]
+
+
+def test_a_template_longer_than_the_limit() -> None:
+    """A template that alone exceeds max_length cannot be scored, and says so."""
+    long = CHAT.model_copy(update={"joints": dict(CHAT.joints) | {"start>user": "a " * 20}})
+    [refused] = chat_tokeniser(long).encode([ScoreItem("a", "b")])
+    assert isinstance(refused, UnsupportedConversation)
+
+
+def test_trimming() -> None:
+    """A template that strips white space has it stripped; one that does not keeps it."""
+    item = ScoreItem("  a  ", " b ")
+    assert render_chat(item, CHAT).text == "a a b b c"
+    kept = CHAT.model_copy(update={"trim": False})
+    assert render_chat(item, kept).text == "a   a   b  b  c"
+
+
+@pytest.mark.parametrize("text", ["[SEP]", "[CLS] x", "[PAD]"])
+def test_control_words_in_pairs_are_text(text: str) -> None:
+    """In a pair the control tokens are ours to place: spelled out in a text they are ordinary text."""
+    encoding = one(word_tokeniser(), ScoreItem(text, "a"))
+    assert encoding.ids.count(2) <= 2 + text.count("[SEP]")
