@@ -51,8 +51,8 @@ class Checkpoint:
         """One logit an encoding, each run alone: the reference has no padding to go wrong.
 
         Args:
-            double: compute in float64. Two float32 programs of one model differ by both their roundings (seen: 1.3e-5 on
-                a sharp model, 0.9e-5 of it torch's own); against float64 only the tested one's rounding shows.
+            double: compute in float64. Two float32 programs of one model differ by the roundings of both (seen: 1.3e-5
+                on a sharp model, 0.9e-5 of it torch's own); against float64 only the other's rounding shows.
         """
         self.model.to(torch.float64 if double else torch.float32)
         try:

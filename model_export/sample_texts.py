@@ -1,4 +1,4 @@
-"""Texts of real length and shape for parity and statistics when the user brings none. Generated, seeded, no data set."""
+"""Texts of real length and shape for parity and statistics where the user brings none. Generated and seeded."""
 
 import random
 
@@ -150,7 +150,8 @@ _WORDS = [
 ]
 _SCRAPS = (
     "```python\nreturn x + 1\n```", "- first\n- second\n- third", "3.14159", "https://example.org/a?b=c", "naïve café",
-    "東京は日本の首都です。", "Привет, мир", "🙂🚀", "שלום", "مرحبا", "x² + y² ≤ z²", "\t", "\n\n", "“quoted”", "don't", "A/B",
+    "東京は日本の首都です。", "Привет, мир", "🙂🚀", "שלום", "مرحبا", "x² + y² ≤ z²", "\t", "\n\n", "“quoted”", "don't",
+    "A/B",
 )  # fmt: skip
 
 

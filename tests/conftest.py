@@ -4,8 +4,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.tiny import publish_tiny
+
+torch.set_num_threads(1)  # several threads on busy cores make tiny models ten times slower
 
 
 @pytest.fixture(scope="session")

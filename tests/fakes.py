@@ -94,7 +94,7 @@ def manifest(*, precision: Precision = "fp32", center: float = 0.0) -> Manifest:
 def word_tokeniser(words: str = "a b c d e f g") -> Tokeniser:
     """One id a word, unknown words are 3."""
     vocab = {"[PAD]": 0, "[CLS]": 1, "[SEP]": 2, "[UNK]": 3} | {w: i for i, w in enumerate(words.split(), start=4)}
-    tokenizer = Tokenizer(WordLevel(vocab, unk_token="[UNK]"))  # noqa: S106 - not a password
+    tokenizer = Tokenizer(WordLevel(vocab, unk_token="[UNK]"))
     from tokenizers.pre_tokenizers import WhitespaceSplit
 
     tokenizer.pre_tokenizer = WhitespaceSplit()

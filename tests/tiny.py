@@ -80,7 +80,7 @@ def _widen(model: Any) -> None:
                 parameter.normal_(0.0, 1.5 * parameter.shape[1] ** -0.5)
 
 
-def _wrap(tokenizer: Tokenizer, **special: str) -> Any:
+def _wrap(tokenizer: Tokenizer, **special: str | list[str]) -> Any:
     return hf.PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=512, **special)
 
 

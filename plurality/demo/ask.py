@@ -48,10 +48,9 @@ def ask(store: Path, models: Sequence[str], rows: Sequence[PreferenceRow], say: 
         say(f"\n   [{row.category}, {row.source}] {row.prompt}\n     a: {row.response_a}\n     b: {row.response_b}")
         for model in models:
             pair = replies[model][index]
-            say(
-                f"     {model:<14} rewards {pair['a']['reward']:+.2f} {pair['b']['reward']:+.2f}   P(a preferred) raw "
-                f"{pair['raw_probability']:.2f}, calibrated {pair['probability']:.2f}   true p* {row.true_preference:.2f}"
-            )
+            rewards = f"{pair['a']['reward']:+.2f} {pair['b']['reward']:+.2f}"
+            chances = f"raw {pair['raw_probability']:.2f}, calibrated {pair['probability']:.2f}"
+            say(f"     {model:<14} rewards {rewards}   P(a preferred) {chances}   true p* {row.true_preference:.2f}")
 
 
 def _some(rows: Sequence[PreferenceRow], kind: str) -> list[PreferenceRow]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +30,14 @@ def length_only_accuracy(train: Sequence[DemoPair], test: Sequence[DemoPair]) ->
     """Fitted on the difference of the responses' lengths in words and in characters."""
 
     def features(pairs: Sequence[DemoPair]) -> Array:
-        return np.array([
-            [len(p.response_a.split()) - len(p.response_b.split()), len(p.response_a) - len(p.response_b)] for p in pairs
-        ], dtype=np.float64)  # fmt: skip
+        return np.array([_sizes(pair.response_a) - _sizes(pair.response_b) for pair in pairs])
 
     scale = np.abs(features(train)).mean(axis=0) + 1e-9
     return _fit_and_score(features(train) / scale, features(test) / scale, train, test, penalty=1e-3)
+
+
+def _sizes(text: str) -> Array:
+    return np.array([len(text.split()), len(text)], dtype=np.float64)
 
 
 def bag_of_words_accuracy(train: Sequence[DemoPair], test: Sequence[DemoPair]) -> BaselineAccuracy:
@@ -69,7 +72,7 @@ def _largest_eigenvalue(x: Array) -> float:
 
 def _terms(text: str) -> list[str]:
     words = re.findall(r"[a-z0-9']+", text.lower())
-    return words + [f"{first} {second}" for first, second in zip(words, words[1:], strict=False)]
+    return words + [f"{first} {second}" for first, second in pairwise(words)]
 
 
 def _fit_and_score(

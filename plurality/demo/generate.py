@@ -75,11 +75,16 @@ def generate(config: DemoDataConfig) -> DemoData:
     dice = np.random.default_rng([config.seed, 2])
     population = make_population(seed=config.seed)
     prompts: set[str] = set()
-    splits = {
-        name: [_pair(rng, dice, population, prompts, config, f"{name}-{i:05d}", FAMILIES[i % len(FAMILIES)]) for i in range(size)]
-        for name, size in (("train", config.train_pairs), ("validation", config.validation_pairs), ("test", config.test_pairs))
-    }  # fmt: skip
-    return DemoData(**splits)
+    sizes = {"train": config.train_pairs, "validation": config.validation_pairs, "test": config.test_pairs}
+
+    def split(name: str) -> list[DemoPair]:
+        families = [FAMILIES[i % len(FAMILIES)] for i in range(sizes[name])]
+        return [
+            _pair(rng, dice, population, prompts, config, f"{name}-{i:05d}", family)
+            for i, family in enumerate(families)
+        ]
+
+    return DemoData(**{name: split(name) for name in sizes})
 
 
 def generate_groups(prompts: int, answers: int, *, seed: int) -> list[DemoGroup]:

@@ -1,7 +1,8 @@
-"""Bodies that break default stacks: each is a 4xx of the one shape that does not echo them, and the next request works."""
+"""Bodies that break default stacks: each is a 4xx of the one shape without an echo, and the next request works."""
 
 import gzip
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -100,7 +101,7 @@ def test_sizes_at_the_edge(published: Path) -> None:
                 == "body_too_large"
             )
 
-        async def chunks():  # type: ignore[no-untyped-def]
+        async def chunks() -> AsyncIterator[bytes]:
             for _ in range(100):
                 yield b"a" * 100
 
@@ -137,7 +138,7 @@ def test_request_ids(published: Path) -> None:
         kept = await client.post("/rm/v1/score", json=GOOD, headers={"x-request-id": "run-7:step.1"})
         assert kept.headers["x-request-id"] == kept.json()["request_id"] == "run-7:step.1"
         for bad in ("a b", "x" * 65, '"},{"', "\u00e9"):
-            reply = await client.post("/rm/v1/score", json=GOOD, headers={"x-request-id": bad.encode()})
+            reply = await client.post("/rm/v1/score", json=GOOD, headers={b"x-request-id": bad.encode()})
             assert reply.headers["x-request-id"] != bad
 
     with_api(settings_for(published), story)

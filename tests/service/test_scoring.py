@@ -115,12 +115,8 @@ def test_shutdown_fails_requests_as_a_whole(published: Path) -> None:
     async def story(client: httpx.AsyncClient, service: Service) -> None:
         task = asyncio.create_task(score(service, [ScoreItem("word " * 400, str(i)) for i in range(100)]))
         [bundle] = service.live.snapshot.bundles().values()
-        while (
-            service.metrics.registry.get_sample_value(
-                "rm_queue_items", {"model": "tiny", "version": bundle.digest[:12]}
-            )
-            == 0
-        ):  # noqa: ASYNC110, E501
+        labels = {"model": "tiny", "version": bundle.digest[:12]}
+        while not service.metrics.registry.get_sample_value("rm_queue_items", labels):  # noqa: ASYNC110
             await asyncio.sleep(0)
         await service.live.aclose(timeout_s=0.0)
         with pytest.raises(Draining):

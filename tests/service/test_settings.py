@@ -45,6 +45,6 @@ def test_frozen() -> None:
     """Settings cannot be changed after they are read."""
     found = read_settings({"store": Path()}, {})
     with pytest.raises(ValueError, match="frozen"):
-        found.http.port = 1
+        found.http.port = 1  # type: ignore[misc]
     assert found.engine_threads >= 1
     assert read_settings({"store": Path(), "runtime": {"threads": 3}}, {}).engine_threads == 3

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from service.runtime.ort import OrtBackend
 from tests.api import settings_for, with_api
 
 GOOD = json.dumps({"items": [{"prompt": "p", "response": "r"}]}).encode()
-Message = dict[str, Any]
+Message = MutableMapping[str, Any]
 
 
 class Wire:

@@ -49,7 +49,7 @@ def test_a_new_version_is_picked_up(store: Path, tiny_checkpoint: Path) -> None:
             outcome = await pinned.submit(encoding, deadline=1e12)  # type: ignore[arg-type]
             assert not isinstance(outcome, Exception)
         assert await score(service) == new
-        await asyncio.gather(*service.live._retiring)  # noqa: SLF001
+        await asyncio.gather(*service.live._retiring)
         lines = [line for line in service.metrics.render().decode().splitlines() if f'version="{old[:12]}"' in line]
         assert {line.split("{")[0] for line in lines} <= {"rm_items_total", "rm_requests_total"}
 

@@ -1,0 +1,1 @@
+"""Speed, measured as ratios within one run. Run by hand, never in tests."""

@@ -1,0 +1,99 @@
+"""What can be a reward model here, and what is refused with its cause."""
+
+import json
+from pathlib import Path
+
+import pytest
+import transformers as hf
+
+from model_export.checkpoint import open_checkpoint
+from model_export.describe import describe_format
+from model_export.errors import UnsupportedModel
+from service.repository.formats import ChatFormat
+from tests.tiny import build_tiny_checkpoint
+
+
+def change_template(directory: Path, template: str | None) -> None:
+    tokenizer = hf.AutoTokenizer.from_pretrained(directory)
+    tokenizer.chat_template = template
+    for path in directory.glob("chat_template*"):
+        path.unlink()
+    tokenizer.save_pretrained(directory)
+
+
+def test_described_for_people(tmp_path: Path) -> None:
+    """The format is shown with the example as the model reads it."""
+    pair = describe_format(open_checkpoint(str(build_tiny_checkpoint("bert", tmp_path / "a"))).tokeniser)
+    assert "[CLS]" in pair
+    assert "pair, at most 512 tokens" in pair
+    chat = describe_format(open_checkpoint(str(build_tiny_checkpoint("llama", tmp_path / "b"))).tokeniser)
+    assert "<|start_header_id|>user" in chat
+    assert "strips white space" in chat
+
+
+def test_a_decoder_without_a_template(tmp_path: Path) -> None:
+    """Prompt, blank line, response, end token: shown, and kept as data."""
+    directory = build_tiny_checkpoint("llama", tmp_path)
+    change_template(directory, None)
+    form = open_checkpoint(str(directory)).format
+    assert isinstance(form, ChatFormat)
+    assert form.joints["user>assistant"] == "\n\n"
+    assert form.joints["assistant>end"] == "<|eot_id|>"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for m in messages %}{{ m['content'] | upper }}{% endfor %}",
+        "{{ messages | length }}{% for m in messages %}{{ m['content'][:3] }}{% endfor %}",
+        "{% for m in messages %}{{ m['content'] }}{{ m['content'] }}{% endfor %}",
+        "{{ raise_exception('no') }}",
+    ],
+)
+def test_templates_that_are_not_literal(template: str, tmp_path: Path) -> None:
+    """A template that does more than put text around turns is refused, not approximated."""
+    directory = build_tiny_checkpoint("qwen3", tmp_path)
+    change_template(directory, template)
+    with pytest.raises(UnsupportedModel, match="not literal"):
+        open_checkpoint(str(directory))
+
+
+def test_turns_that_a_template_has_no_place_for(tmp_path: Path) -> None:
+    """A template that refuses system messages is kept for what it can."""
+    directory = build_tiny_checkpoint("qwen3", tmp_path)
+    change_template(
+        directory,
+        "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no') }}{% endif %}"
+        "[{{ m['role'] }}]{{ m['content'] }}{% endfor %}",
+    )
+    form = open_checkpoint(str(directory)).format
+    assert isinstance(form, ChatFormat)
+    assert set(form.joints) == {"start>user", "user>assistant", "assistant>user", "assistant>end"}
+
+
+def test_two_labels(tmp_path: Path) -> None:
+    """A classifier with several labels is no reward model."""
+    directory = build_tiny_checkpoint("bert", tmp_path)
+    config = json.loads((directory / "config.json").read_text())
+    config |= {"id2label": {"0": "a", "1": "b"}, "label2id": {"a": 0, "b": 1}}
+    (directory / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UnsupportedModel, match="2 labels"):
+        open_checkpoint(str(directory))
+
+
+def test_no_trained_head(tmp_path: Path) -> None:
+    """An encoder without a head would give random rewards: refused by name, unless it is to be trained."""
+    directory = build_tiny_checkpoint("bert", tmp_path / "full")
+    hf.BertModel.from_pretrained(directory).save_pretrained(tmp_path / "bare")
+    hf.AutoTokenizer.from_pretrained(directory).save_pretrained(tmp_path / "bare")
+    config = json.loads((tmp_path / "bare" / "config.json").read_text())
+    (tmp_path / "bare" / "config.json").write_text(json.dumps(config | {"id2label": {"0": "r"}, "label2id": {"r": 0}}))
+    with pytest.raises(UnsupportedModel, match=r"classifier\.bias"):
+        open_checkpoint(str(tmp_path / "bare"))
+    assert open_checkpoint(str(tmp_path / "bare"), new_head=True).model.config.num_labels == 1
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    """No such directory or hub id: the cause in one line."""
+    with pytest.raises(UnsupportedModel, match="cannot open"):
+        open_checkpoint(str(tmp_path / "none"))
