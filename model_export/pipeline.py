@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from model_export.bundle import Version, build_manifest, golden_inputs, reward_statistics
 from model_export.checkpoint import Checkpoint
-from model_export.errors import ExportError
+from model_export.errors import ExportError, FidelityError
 from model_export.fit_calibration import calibrate
 from model_export.pairs import LabelledPair, pair_items
 from model_export.publish import current_version, find_version, next_sequence, set_aliases, write_version, writer
@@ -56,7 +56,7 @@ def export(
     center: bool = True,
     say: Callable[[str], None] = print,
 ) -> list[Published]:
-    """Publish a checkpoint in each precision.
+    """Publish a checkpoint in each precision that passes its gate.
 
     Args:
         held_out: labelled pairs that were not trained on: they calibrate, centre and check the version. Without
@@ -64,8 +64,11 @@ def export(
         center: subtract the mean reward of the held-out responses, so that versions share a zero.
         say: told each step.
 
+    Returns:
+        What was published; a further precision that fails its gate is not among it, and `say` was told why.
+
     Raises:
-        FidelityError: the file does not score as torch does; nothing is published.
+        FidelityError: the first precision does not score as torch does; nothing is published.
         PublishError: the store refuses.
     """
     items = [*pair_items(held_out), *sample_items(PARITY_TEXTS)]
@@ -73,10 +76,16 @@ def export(
         say(f"exporting {checkpoint.source} to ONNX")
         files = export_fp32(checkpoint, Path(folder))
         run = _reference_run(checkpoint, items, held_out, center=center)
-        versions = []
+        versions: list[Version] = []
         for precision in target.precisions:
             chosen = files if precision == "fp32" else quantise_int8(_model_file(files), Path(folder))
-            version = _version(checkpoint, precision, chosen, run)
+            try:
+                version = _version(checkpoint, precision, chosen, run)
+            except FidelityError as error:
+                if not versions:
+                    raise
+                say(f"{precision} is not published: {error.message}")
+                continue
             say(f"{precision}: {describe_fidelity(version.fidelity)}")
             if version.calibration:
                 say(f"{precision}: {describe_calibration(version.calibration)}")

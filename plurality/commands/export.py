@@ -21,7 +21,8 @@ def export(
     """Turn a checkpoint into published bundles: ONNX, verified against torch, calibrated.
 
     The file is run through the service's own tokeniser and runner on 240 and more texts: fp32 must agree with torch
-    to 1e-5, int8 must rank alike (Spearman 0.995, accuracy within 0.5 points), or nothing is published (exit 4).
+    to 1e-5, int8 must rank alike (Spearman 0.995, accuracy within 0.5 points), or that precision
+    is refused (exit 4), and with the first one everything.
     """
     from model_export.checkpoint import open_checkpoint
     from model_export.pipeline import Target
@@ -30,7 +31,10 @@ def export(
 
     held_out = [row.as_pair() for row in load_rows(calibrate_on)] if calibrate_on else []
     target = Target(store, name, [choice.value for choice in precision], (alias,))
-    for entry in run(open_checkpoint(checkpoint), target, held_out=held_out, say=typer.echo):
+    published = run(open_checkpoint(checkpoint), target, held_out=held_out, say=typer.echo)
+    for entry in published:
         typer.echo(f"published {name}@{entry.digest[:12]} ({entry.manifest.precision}) as {', '.join(entry.aliases)}")
+    if len(published) < len(precision):
+        raise typer.Exit(4)
     if not held_out:
         typer.echo(f"not calibrated: run `plurality calibrate {name} --store {store} --data HELD_OUT.jsonl`")

@@ -54,9 +54,13 @@ def test_unscorable_pairs_are_refused(published_chat: Path, tmp_path: Path) -> N
 
 
 def test_nothing_is_published_when_a_gate_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If one precision is refused, the store stays as it was."""
+    """If the first precision is refused the store stays as it was; if a further one is, the first is there."""
     monkeypatch.setattr("model_export.verify.INT8_SPEARMAN", 1.1)
     checkpoint = open_checkpoint(str(build_tiny_checkpoint("bert", tmp_path / "model")))
     with pytest.raises(FidelityError):
-        export(checkpoint, Target(tmp_path / "store", "m"), say=lambda _: None)
+        export(checkpoint, Target(tmp_path / "store", "m", ("int8",)), say=lambda _: None)
     assert not (tmp_path / "store").exists()
+    told: list[str] = []
+    [published] = export(checkpoint, Target(tmp_path / "store", "m"), say=told.append)
+    assert published.manifest.precision == "fp32"
+    assert any(line.startswith("int8 is not published: ") for line in told)
