@@ -25,6 +25,8 @@ MALFORMED = {
     "1e999": body("1e999"),
     "a number": body("17"),
     "a huge integer": body("9" * 5000),
+    "a raw NUL byte": body('"a\x00b"'),
+    "a raw newline": body('"a\nb"'),
     "a boolean": body("true"),
     "null": body("null"),
     "an object": body('{"a":1}'),
