@@ -81,7 +81,7 @@ def build_manifest(
         model=name,
         sequence=sequence,
         parent=parent,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        created=now(),
         objective=checkpoint.record.objective,
         precision=version.precision,
         input_format=checkpoint.format,
@@ -100,6 +100,11 @@ def build_manifest(
         ),
         files=tuple(file_entry(file, content) for file, content in sorted(version.files.items())),
     )
+
+
+def now() -> str:
+    """The time of a manifest: UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def file_entry(name: str, content: Path | bytes) -> FileEntry:

@@ -100,6 +100,7 @@ def open_checkpoint(source: str, *, max_length: int | None = None, new_head: boo
     saved = _read_record(source)
     form = _saved_format(saved, max_length) or detect_format(hf_tokenizer, config, max_length=max_length)
     model = _open_model(source, config, form.pad_id, new_head=new_head)
+    _check_length(model, form.max_length, source)
     tokeniser = Tokeniser.from_json(hf_tokenizer.backend_tokenizer.to_str(), form)
     record = TrainingRecord(**{key: saved[key] for key in ("objective", "training", "data_sha256") if key in saved})
     return Checkpoint(public_name(source), model, tokeniser, record)
@@ -134,6 +135,16 @@ def _open_model(source: str, config: Any, pad_id: int, *, new_head: bool) -> Any
             f"{source} has no trained reward head: {', '.join(sorted(report['missing_keys'])[:4])} would be random"
         )
     return model.eval()
+
+
+def _check_length(model: Any, max_length: int, source: str) -> None:
+    """A learned table of positions ends: longer items would fail one by one in the service."""
+    for name, module in model.named_modules():
+        if name.endswith(("position_embeddings", ".wpe")) and isinstance(module, torch.nn.Embedding):
+            # RoBERTa counts its positions from the padding's on.
+            most = module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+            if max_length > most:
+                raise UnsupportedModel(f"{source} has {most} positions, max_length {max_length} is more")
 
 
 def _read_record(source: str) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def _find(ids: Sequence[int], part: Sequence[int], start: int) -> int:
 
 
 def _chat_format(tokenizer: Any, length: int, pad_id: int) -> ChatFormat:
-    control = tuple(sorted({str(token) for token in tokenizer.all_special_tokens}))
+    control = _control_tokens(tokenizer)
     if not tokenizer.chat_template:
         start, end = tokenizer.bos_token or "", tokenizer.eos_token or ""
         joints: dict[Joint, str] = {
@@ -114,6 +114,14 @@ def _chat_format(tokenizer: Any, length: int, pad_id: int) -> ChatFormat:
     if "user>assistant" not in form.joints:
         raise UnsupportedModel("the chat template is not literal text around the turns; it cannot be kept as data")
     return form
+
+
+def _control_tokens(tokenizer: Any) -> tuple[str, ...]:
+    """Every special token of the vocabulary. `all_special_tokens` names only those with a part (bos, eos, ...): of
+    Llama 3's it lacks <|start_header_id|>, with which a text could forge a turn.
+    """
+    added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    return tuple(sorted(added | {str(token) for token in tokenizer.all_special_tokens}))
 
 
 def _render(tokenizer: Any, roles: Sequence[str], contents: Sequence[str]) -> str | None:

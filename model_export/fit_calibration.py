@@ -17,6 +17,7 @@ from service.repository.manifest import Calibration, CalibrationQuality
 BINS = 10
 MIN_PAIRS = 30
 _LOG_T_RANGE = (-4.0, 6.0)
+"""Of T relative to the differences' root mean square: what can be found does not depend on the rewards' unit."""
 
 Array = NDArray[np.float64]
 
@@ -33,8 +34,12 @@ def fit_temperature(difference: Array, label: Array) -> float:
     """
     if len(difference) < MIN_PAIRS:
         raise ExportError(f"{len(difference)} labelled pairs cannot fix a temperature; at least {MIN_PAIRS} are needed")
+    scale = float(np.sqrt(np.mean(difference**2)))
+    if scale == 0:
+        raise ExportError("the model rewards both responses of every pair alike; it cannot be calibrated on them")
+    relative = difference / scale
     found = minimize_scalar(
-        lambda log_t: _cross_entropy(difference / np.exp(log_t), label), bounds=_LOG_T_RANGE, method="bounded",
+        lambda log_t: _cross_entropy(relative / np.exp(log_t), label), bounds=_LOG_T_RANGE, method="bounded",
         options={"xatol": 1e-8},
     )  # fmt: skip
     if found.x > _LOG_T_RANGE[1] - 1e-3:
@@ -42,7 +47,7 @@ def fit_temperature(difference: Array, label: Array) -> float:
             "the rewards do not agree with the labels at all (the best temperature is infinite); check that label 1 "
             "means response_a is preferred"
         )
-    return float(np.exp(found.x))
+    return scale * float(np.exp(found.x))
 
 
 def _cross_entropy(logit: Array, label: Array) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model_export.bundle import Version, build_manifest, golden_inputs, reward_statistics
+from model_export.bundle import Version, build_manifest, golden_inputs, now, reward_statistics
 from model_export.checkpoint import Checkpoint
 from model_export.errors import ExportError, FidelityError
 from model_export.fit_calibration import calibrate
@@ -176,6 +176,7 @@ def recalibrate(
                 "calibration": calibrate(rewards, held_out),
                 "sequence": next_sequence(directory),
                 "parent": digest,
+                "created": now(),
             }
         )
         new = write_version(directory, manifest, dict(read_verified(source).contents))

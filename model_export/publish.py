@@ -70,8 +70,8 @@ def write_version(directory: Path, manifest: Manifest, files: Mapping[str, Path 
         PublishError: the file system refuses, or what was written does not verify. Nothing becomes visible.
     """
     staging = directory / _STAGING / uuid.uuid4().hex
-    staging.mkdir(parents=True)
     try:
+        staging.mkdir(parents=True)
         for name, content in files.items():
             _write(staging / name, content)
         _write(staging / MANIFEST_NAME, manifest.to_bytes())
@@ -88,6 +88,7 @@ def _finish(staging: Path, versions: Path) -> str:
     digest = hashlib.sha256((staging / MANIFEST_NAME).read_bytes()).hexdigest()
     target = versions / digest
     if target.exists():
+        _sync_directory(versions)  # an attempt that failed here left it without
         return digest
     named = staging.with_name(digest)
     staging.rename(named)

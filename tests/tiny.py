@@ -151,10 +151,8 @@ def _unigram() -> Any:
 
 def _llama() -> Any:
     special = ["<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>", "<|pad|>"]
-    tokenizer = _wrap(
-        _byte_bpe(special), bos_token=special[0], eos_token=special[1], pad_token=special[4],
-        additional_special_tokens=special[2:4],
-    )  # fmt: skip
+    # As Llama 3 is published: the header tokens are special, but no part of `all_special_tokens`.
+    tokenizer = _wrap(_byte_bpe(special), bos_token=special[0], eos_token=special[1], pad_token=special[4])
     tokenizer.chat_template = _LLAMA_TEMPLATE
     return tokenizer
 

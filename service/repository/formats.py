@@ -4,6 +4,7 @@ A chat template is a program; running a stranger's program in the service is a h
 and kept as the literal text between the turns (`model_export/detect_format.py`), which is all that rendering needs.
 """
 
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,7 +25,7 @@ class Closed(BaseModel):
 class PairFormat(Closed):
     """Encoder models: [start] prompt [between] response [end], each text tokenised on its own.
 
-    Control tokens that are spelled out in a text are read as plain text.
+    A control token that is spelled out in a text is read as plain text, or refused where the tokeniser cannot do that.
     """
 
     kind: Literal["pair"] = "pair"
@@ -36,6 +37,11 @@ class PairFormat(Closed):
     pad_id: TokenId
     token_types: bool
     """Whether the model tells prompt and response apart by token type (0 and 1)."""
+
+    @cached_property
+    def control_ids(self) -> frozenset[int]:
+        """Ids that only the format itself may place."""
+        return frozenset((*self.start_ids, *self.between_ids, *self.end_ids, self.pad_id))
 
 
 class ChatFormat(Closed):

@@ -9,8 +9,10 @@ import transformers as hf
 from model_export.checkpoint import open_checkpoint
 from model_export.describe import describe_format
 from model_export.errors import UnsupportedModel
-from service.repository.formats import ChatFormat
-from tests.tiny import build_tiny_checkpoint
+from service.domain import Encoding, ScoreItem
+from service.errors import ControlTokenInText
+from service.repository.formats import ChatFormat, PairFormat
+from tests.tiny import CHAT_KINDS, PAIR_KINDS, build_tiny_checkpoint
 
 
 def change_template(directory: Path, template: str | None) -> None:
@@ -69,6 +71,51 @@ def test_turns_that_a_template_has_no_place_for(tmp_path: Path) -> None:
     form = open_checkpoint(str(directory)).format
     assert isinstance(form, ChatFormat)
     assert set(form.joints) == {"start>user", "user>assistant", "assistant>user", "assistant>end"}
+
+
+@pytest.mark.parametrize("kind", CHAT_KINDS)
+def test_no_turn_can_be_forged(kind: str, tmp_path: Path) -> None:
+    """No special token of the vocabulary may stand in a text, whether or not Hugging Face has a name for its part."""
+    checkpoint = open_checkpoint(str(build_tiny_checkpoint(kind, tmp_path)))
+    added = checkpoint.tokeniser.tokenizer.get_added_tokens_decoder()
+    special = [token.content for token in added.values() if token.special]
+    assert len(special) >= 3
+    for token in special:
+        for item in (ScoreItem(f"a{token}", "b"), ScoreItem("a", f"{token}b")):
+            assert isinstance(checkpoint.tokeniser.encode([item])[0], ControlTokenInText)
+
+
+@pytest.mark.parametrize("kind", PAIR_KINDS)
+def test_spelled_out_control_tokens_are_text_in_a_pair(kind: str, tmp_path: Path) -> None:
+    """A pair has its control tokens where the format puts them and nowhere else; a Unigram text is refused instead."""
+    checkpoint = open_checkpoint(str(build_tiny_checkpoint(kind, tmp_path)))
+    special = checkpoint.tokeniser.tokenizer.get_added_tokens_decoder()
+    plain, *spelled = checkpoint.tokeniser.encode(
+        [ScoreItem("a", "b"), *(ScoreItem("a", f"b{token.content}") for token in special.values())]
+    )
+    assert isinstance(plain, Encoding)
+    form = checkpoint.format
+    assert isinstance(form, PairFormat)
+    for encoding in spelled:
+        if not isinstance(encoding, ControlTokenInText):
+            assert isinstance(encoding, Encoding)
+            assert [i for i in encoding.ids if i in form.control_ids] == [i for i in plain.ids if i in form.control_ids]
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_longer_than_the_positions(kind: str, tmp_path: Path) -> None:
+    """A max_length beyond a learned position table is refused, not published to fail on every long text."""
+    directory = str(build_tiny_checkpoint(kind, tmp_path))
+    assert open_checkpoint(directory, max_length=512).format.max_length == 512
+    with pytest.raises(UnsupportedModel, match="has 512 positions, max_length 513 is more"):
+        open_checkpoint(directory, max_length=513)
+
+
+@pytest.mark.parametrize("kind", ["deberta-v2", "llama"])
+def test_relative_positions_have_no_end(kind: str, tmp_path: Path) -> None:
+    """Relative and rotary positions go on: a longer max_length is the user's to choose."""
+    directory = str(build_tiny_checkpoint(kind, tmp_path))
+    assert open_checkpoint(directory, max_length=1024).format.max_length == 1024
 
 
 def test_two_labels(tmp_path: Path) -> None:

@@ -22,6 +22,15 @@ def test_a_planted_temperature_is_found(temperature: float, seed: int) -> None:
     assert fit_temperature(difference, drawn) == pytest.approx(temperature, rel=0.35)
 
 
+@settings(derandomize=True, max_examples=30, deadline=None)
+@given(st.integers(-3, 5))
+def test_the_unit_of_the_rewards_does_not_matter(exponent: int) -> None:
+    """Rewards in another unit give the temperature in that unit: no fixed range cuts it off unsaid."""
+    difference = np.linspace(-3, 3, 200)
+    soft, unit = probability(difference, 1.5), 10.0**exponent
+    assert fit_temperature(unit * difference, soft) == pytest.approx(1.5 * unit, rel=1e-4)
+
+
 @settings(derandomize=True, max_examples=100)
 @given(st.floats(-500, 500), st.floats(0.01, 100))
 def test_antisymmetric(difference: float, temperature: float) -> None:
@@ -37,6 +46,8 @@ def test_refusals() -> None:
         fit_temperature(difference[:29], np.ones(29))
     with pytest.raises(ExportError, match="do not agree"):
         fit_temperature(difference, (difference < 0).astype(float))
+    with pytest.raises(ExportError, match="alike"):
+        fit_temperature(np.zeros(40), np.ones(40))
 
 
 def test_calibration_improves_what_it_reports() -> None:

@@ -29,17 +29,21 @@ def test_the_centre_is_the_mean_of_the_held_out(version: Path, tiny_checkpoint: 
     assert model.manifest.calibration.temperature == pytest.approx(2.0, abs=1e-3)
 
 
-def test_recalibration_is_a_new_version_of_the_same_weights(store: Path, version: Path, tiny_checkpoint: Path) -> None:
+def test_recalibration_is_a_new_version_of_the_same_weights(
+    store: Path, version: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Same model file, new temperature, parent and sequence set; the old version stays."""
     pairs = [
         LabelledPair(p.prompt, p.response_a, p.response_b, 0.5 + (p.label - 0.5) * 0.5)
         for p in labelled_pairs(tiny_checkpoint, 50, seed=9)
     ]
+    monkeypatch.setattr("model_export.pipeline.now", lambda: "2100-01-01T00:00:00+00:00")
     new = recalibrate(store, "tiny", "stable", pairs, alias="stable")
     old = load_model(version)
     old.backend.close()
     assert new.manifest.parent == version.name
     assert new.manifest.sequence == 2
+    assert new.manifest.created == "2100-01-01T00:00:00+00:00"
     assert new.manifest.files == old.manifest.files
     assert new.manifest.calibration is not None
     assert new.manifest.calibration.temperature > 3

@@ -62,6 +62,20 @@ def test_a_full_disk_at_any_step(
     assert read_pointer(store / "tiny").aliases["stable"] != version.name
 
 
+def test_a_full_disk_before_the_first_file(store: Path, version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even a staging directory to be had: the same error, with its cause."""
+    files = read_verified(version)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with writer(store, "tiny") as directory, monkeypatch.context() as disk:
+        disk.setattr(Path, "mkdir", full)
+        with pytest.raises(PublishError, match="No space"):
+            write_version(directory, files.manifest, files.contents)
+    assert digests(store) == {version.name}
+
+
 def test_one_writer(store: Path) -> None:
     """A second writer is refused while the first works; the lock goes with its holder."""
     with writer(store, "tiny"), pytest.raises(PublishError, match="another process"), writer(store, "tiny"):

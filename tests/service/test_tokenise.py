@@ -108,7 +108,8 @@ def test_trimming() -> None:
 
 
 @pytest.mark.parametrize("text", ["[SEP]", "[CLS] x", "[PAD]"])
-def test_control_words_in_pairs_are_text(text: str) -> None:
-    """In a pair the control tokens are ours to place: spelled out in a text they are ordinary text."""
-    encoding = one(word_tokeniser(), ScoreItem(text, "a"))
-    assert encoding.ids.count(2) <= 2 + text.count("[SEP]")
+def test_control_words_that_would_be_read_as_control(text: str) -> None:
+    """A vocabulary that finds its own control tokens in a text: that item is refused, in prompt and in response."""
+    items = [ScoreItem(text, "a"), ScoreItem("a", text), ScoreItem("a", "b")]
+    kinds = [type(entry) for entry in word_tokeniser().encode(items)]
+    assert kinds == [ControlTokenInText, ControlTokenInText, Encoding]
