@@ -47,22 +47,7 @@ class Tokeniser:
 def _encode_pairs(tokenizer: Tokenizer, form: PairFormat, items: Sequence[ScoreItem]) -> list[Encoded]:
     texts = [text for item in items for text in (_flatten(item.prompt), item.response)]
     raw = tokenizer.encode_batch(texts, add_special_tokens=False)
-    ids = [_without_control(tokenizer, entry.ids, form) for entry in raw]
-    return [_join_pair(ids[2 * i], ids[2 * i + 1], form) for i in range(len(items))]
-
-
-def _without_control(tokenizer: Tokenizer, ids: list[int], form: PairFormat) -> list[int]:
-    """The ids of a text, its control tokens spelled out: a Unigram vocabulary has "[SEP]" as a piece like any other."""
-    control = {*form.start_ids, *form.between_ids, *form.end_ids, form.pad_id}
-    if control.isdisjoint(ids):
-        return ids
-    spelled = {token: _by_character(tokenizer, token) for token in control}
-    return [part for token in ids for part in spelled.get(token, (token,))]
-
-
-def _by_character(tokenizer: Tokenizer, token: int) -> list[int]:
-    letters = tokenizer.encode_batch(list(tokenizer.id_to_token(token)), add_special_tokens=False)
-    return [part for letter in letters for part in letter.ids]
+    return [_join_pair(raw[2 * i].ids, raw[2 * i + 1].ids, form) for i in range(len(items))]
 
 
 def _join_pair(prompt: list[int], response: list[int], form: PairFormat) -> Encoded:
