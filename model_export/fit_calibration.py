@@ -18,6 +18,8 @@ BINS = 10
 MIN_PAIRS = 30
 _LOG_T_RANGE = (-4.0, 6.0)
 """Of T relative to the differences' root mean square: what can be found does not depend on the rewards' unit."""
+_LEAST, _MOST = 1e-3, 1e6
+"""What a manifest can say."""
 
 Array = NDArray[np.float64]
 
@@ -47,7 +49,13 @@ def fit_temperature(difference: Array, label: Array) -> float:
             "the rewards do not agree with the labels at all (the best temperature is infinite); check that label 1 "
             "means response_a is preferred"
         )
-    return scale * float(np.exp(found.x))
+    temperature = scale * float(np.exp(found.x))
+    if not _LEAST < temperature < _MOST:
+        raise ExportError(
+            f"the best temperature, {temperature:.2g}, is not between {_LEAST:g} and {_MOST:g}: the rewards are all "
+            "but equal or enormous, or there are too few pairs that the model ranks wrongly"
+        )
+    return temperature
 
 
 def _cross_entropy(logit: Array, label: Array) -> float:

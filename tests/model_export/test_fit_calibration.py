@@ -48,6 +48,9 @@ def test_refusals() -> None:
         fit_temperature(difference, (difference < 0).astype(float))
     with pytest.raises(ExportError, match="alike"):
         fit_temperature(np.zeros(40), np.ones(40))
+    for unit in (1e-6, 1e9):
+        with pytest.raises(ExportError, match="is not between"):
+            fit_temperature(unit * difference, probability(difference, 1.0))
 
 
 def test_calibration_improves_what_it_reports() -> None:
