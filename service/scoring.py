@@ -48,15 +48,17 @@ class Scorer:
         Raises:
             InvalidInput: the request as a whole breaks a limit.
             UnknownModel: no such model, alias or version.
-            Unavailable: full, draining or not ready; nothing was computed.
+            Unavailable: full, too slow for the deadline, draining or not ready; nothing was computed.
             DeadlineExceeded: time ran out; what was queued for it will not run.
         """
         self._check_limits(query.items)
         with self._live.pin(query.model) as bundle:
             most = len(query.items) * bundle.manifest.input_format.max_length
             with self._gate.enter(items=len(query.items), tokens=most) as permit:
+                bundle.check_wait(query.deadline)
                 encoded = await bundle.encode(query.items)
                 permit.shrink(sum(len(entry) for entry in encoded if isinstance(entry, Encoding)))
+                bundle.check_wait(query.deadline, encoded)
                 outcomes = await self._run(bundle, encoded, query.deadline)
             rewards = sum(isinstance(outcome, Reward) for outcome in outcomes)
             bundle.metrics.settled(rewards=rewards, errors=len(outcomes) - rewards)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.batching.policy import Scheduler
 from service.errors import ConfigurationError
 from service.repository.manifest import ModelName
 from service.runtime.ort import Device
@@ -55,27 +56,40 @@ class LimitSettings(_Group):
 class BatchingSettings(_Group):
     """How items share engine calls."""
 
-    max_items: int = Field(default=16, ge=1)
-    max_tokens: int = Field(default=8192, ge=1)
-    """Padded tokens of one call."""
-    max_padding: float = Field(default=0.1, ge=0, lt=1)
-    """Largest share of padding in one call; on a CPU padding costs as much as text."""
-    lanes: int = Field(default=1, ge=1, le=64)
-    """Engine calls at the same time."""
+    max_items: int = Field(default=64, ge=1, le=4096)
+    """Most texts of one call; how many it pays to run together is measured."""
+    max_tokens: int = Field(default=32768, ge=1)
+    """Padded tokens of one call: bounds the engine's memory."""
+    lanes: int | None = Field(default=None, ge=1, le=64)
+    """Engine calls at the same time; by default what the profile found fastest."""
+    ageing_s: float = Field(default=5.0, gt=0)
+    """Items that have waited this long come before tighter deadlines."""
+    scheduler: Scheduler = "profile"
+    """`fixed`: batches in order of arrival, padded, as other servers do; for comparison."""
+    dedupe: bool = True
+    """Compute what several requests ask at the same time once."""
+    share_prompts: bool = True
+    """Tokenise a prompt that several items share once."""
 
 
 class RuntimeSettings(_Group):
     """Where the model runs."""
 
     device: Device = "cpu"
+    cores: int | None = Field(default=None, ge=1)
+    """Cores that lanes and threads may take together; by default all that this process is allowed."""
     threads: int | None = Field(default=None, ge=1)
-    """Threads of one engine call; by default all cores of this process, shared among the lanes."""
+    """Threads of one engine call; by default what the profile found fastest."""
 
 
 class RepositorySettings(_Group):
     """How the store is watched."""
 
     poll_interval_s: float = Field(default=2.0, gt=0)
+
+
+def _cache_dir() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "plurality"
 
 
 class Settings(BaseSettings):
@@ -86,6 +100,8 @@ class Settings(BaseSettings):
     )
 
     store: Path
+    cache_dir: Path = Field(default_factory=_cache_dir)
+    """Measured profiles; may be lost at any time."""
     default_model: ModelName | None = None
     """Scored when a request names no model; may be left out when the store holds one model."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -94,11 +110,6 @@ class Settings(BaseSettings):
     batching: BatchingSettings = BatchingSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     repository: RepositorySettings = RepositorySettings()
-
-    @property
-    def engine_threads(self) -> int:
-        """Threads of one engine call."""
-        return self.runtime.threads or max(1, len(os.sched_getaffinity(0)) // self.batching.lanes)
 
 
 def read_settings(overrides: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:

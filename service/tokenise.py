@@ -23,6 +23,8 @@ class Tokeniser:
 
     tokenizer: Tokenizer
     format: PairFormat | ChatFormat
+    share_prompts: bool = True
+    """Tokenise a text that several items of one call hold once. Only pair formats cut their input where texts meet."""
 
     @classmethod
     def from_json(cls, tokenizer_json: str, input_format: PairFormat | ChatFormat) -> "Tokeniser":
@@ -40,14 +42,19 @@ class Tokeniser:
         Uses `encode_batch`, which releases the GIL; call it off the event loop all the same.
         """
         if isinstance(self.format, PairFormat):
-            return _encode_pairs(self.tokenizer, self.format, items)
+            return _encode_pairs(self.tokenizer, self.format, items, share=self.share_prompts)
         return _encode_chats(self.tokenizer, self.format, items)
 
 
-def _encode_pairs(tokenizer: Tokenizer, form: PairFormat, items: Sequence[ScoreItem]) -> list[Encoded]:
+def _encode_pairs(tokenizer: Tokenizer, form: PairFormat, items: Sequence[ScoreItem], *, share: bool) -> list[Encoded]:
     texts = [text for item in items for text in (_flatten(item.prompt), item.response)]
-    raw = tokenizer.encode_batch(texts, add_special_tokens=False)
-    return [_join_pair(raw[2 * i].ids, raw[2 * i + 1].ids, form) for i in range(len(items))]
+    distinct = list(dict.fromkeys(texts)) if share else texts
+    # The _fast variant leaves out the offsets, which a pair does not need; the ids are the same.
+    raw = [entry.ids for entry in tokenizer.encode_batch_fast(distinct, add_special_tokens=False)]
+    if share:
+        ids = dict(zip(distinct, raw, strict=True))
+        raw = [ids[text] for text in texts]
+    return [_join_pair(raw[2 * i], raw[2 * i + 1], form) for i in range(len(items))]
 
 
 def _join_pair(prompt: list[int], response: list[int], form: PairFormat) -> Encoded:

@@ -1,6 +1,7 @@
 """Fixtures that are expensive once: bundles exported from real (tiny) models."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,14 @@ import torch
 from tests.tiny import publish_tiny
 
 torch.set_num_threads(1)  # several threads on busy cores make tiny models ten times slower
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Profiles of tests stay out of the user's cache; processes that tests start inherit the folder."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PLURALITY_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import numpy as np
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
+from service.batching.cost import Cell, CostModel
 from service.domain import Batch, Encoding, Float32
 from service.errors import InferenceFailed
 from service.repository.formats import PairFormat
@@ -15,6 +16,8 @@ from service.repository.manifest import Fidelity, FileEntry, Golden, Manifest, P
 from service.tokenise import Tokeniser
 
 FORMAT = PairFormat(max_length=64, start_ids=(1,), between_ids=(2,), end_ids=(2,), pad_id=0, token_types=True)
+BATCHING_PAYS = CostModel([Cell(b, n, 0.01) for b in (1, 8) for n in (1, 64)], max_items=8, max_tokens=64)
+"""A call takes the same time whatever is in it."""
 POISON = 666
 """A token that makes the scripted engine fail."""
 NAN = 667

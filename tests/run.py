@@ -7,7 +7,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SERVICE_BRANCHES = 95
 PURE = (
+    "service/batching/cost.py",
     "service/batching/policy.py",
+    "service/batching/queue.py",
     "service/calibrate.py",
     "service/admission.py",
     "service/errors.py",

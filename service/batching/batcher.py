@@ -1,4 +1,4 @@
-"""The async shell around `policy.plan`: a queue, a few lanes, one future an item.
+"""The async shell around the queue: a few lanes that take batches and run them, one future a waiter.
 
 Each future is settled on its own and only if nobody settled it before: a client that leaves, a poison item or a
 failing batch never touches its neighbours.
@@ -7,22 +7,38 @@ failing batch never touches its neighbours.
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from service.batching.policy import BatchLimits, Pending, plan
+from service.batching.policy import Policy
+from service.batching.queue import PendingQueue
 from service.domain import Encoding, Float32, Outcome
 from service.errors import DeadlineExceeded, Draining, InferenceFailed, PluralityError
 from service.repository.load import LoadedModel, reward_of
 from service.runtime.backend import pad
 from service.telemetry.metrics import ModelMetrics
 
+_PACE_WEIGHT = 0.05
+"""Of one run in the moving average of measured over predicted time."""
+
 
 @dataclass(slots=True, eq=False)
 class _Entry:
+    """One engine row and everybody who waits for it."""
+
     encoding: Encoding
     deadline: float
+    """The latest of its waiters' deadlines."""
     enqueued: float
-    future: asyncio.Future[Outcome]
+    number: int = -1
+    futures: list[asyncio.Future[Outcome]] = field(default_factory=list)
+
+    @property
+    def tokens(self) -> int:
+        return len(self.encoding)
+
+    @property
+    def abandoned(self) -> bool:
+        return all(future.done() for future in self.futures)
 
 
 class Batcher:
@@ -31,32 +47,46 @@ class Batcher:
     def __init__(
         self,
         model: LoadedModel,
-        limits: BatchLimits,
+        policy: Policy,
         *,
         lanes: int,
+        dedupe: bool = True,
         clock: Callable[[], float],
         metrics: ModelMetrics,
     ) -> None:
         self._model = model
-        self._limits = limits
+        self._policy = policy
+        self._dedupe = dedupe
         self._clock = clock
         self._metrics = metrics
-        self._pending: list[_Entry] = []
+        self._queue: PendingQueue[_Entry] = PendingQueue(policy)
+        self._in_flight: dict[Encoding, _Entry] = {}
+        self._pace = 1.0
         self._wake = asyncio.Event()
         self._closing = False
         self._executor = ThreadPoolExecutor(lanes, thread_name_prefix="engine")
         self._lanes = [asyncio.create_task(self._lane(), name=f"lane-{i}") for i in range(lanes)]
 
     def submit(self, encoding: Encoding, *, deadline: float) -> asyncio.Future[Outcome]:
-        """Queue one item; the future always gets an outcome, and may be cancelled at any time."""
+        """Queue one item; the future always gets an outcome, and may be cancelled at any time.
+
+        The same tokens in flight are computed once: whoever asks for them again waits for the same run.
+        """
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         if self._closing:
             future.set_result(Draining("this model version is being retired"))
-            return future
-        self._pending.append(_Entry(encoding, deadline, self._clock(), future))
-        self._metrics.queue(len(self._pending))
-        self._wake.set()
+        elif deadline <= (now := self._clock()):
+            future.set_result(DeadlineExceeded("the deadline had passed before the item was queued"))
+        elif twin := self._in_flight.get(encoding) if self._dedupe else None:
+            self._join(twin, future, deadline)
+        else:
+            self._enqueue(_Entry(encoding, deadline, now, futures=[future]))
         return future
+
+    def wait_s(self, encodings: Sequence[Encoding] = ()) -> float:
+        """Predicted seconds until these would be done if they were queued now, at the pace measured lately."""
+        own = sum(self._policy.cost.seconds(1, len(encoding)) for encoding in encodings)
+        return (self._queue.predicted_s + own) * self._pace / len(self._lanes)
 
     async def aclose(self, *, timeout_s: float) -> None:
         """Finish what is queued, at most for `timeout_s`; answer the rest with Draining. Idempotent."""
@@ -66,10 +96,22 @@ class Batcher:
         for task in unfinished:
             task.cancel()
         await asyncio.gather(*self._lanes, return_exceptions=True)
-        self._settle_all(self._pending, Draining("the service stopped before this item ran"))
-        self._pending.clear()
+        self._settle_all(self._queue.drain(), Draining("the service stopped before this item ran"))
         self._metrics.queue(0)
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _join(self, twin: _Entry, future: asyncio.Future[Outcome], deadline: float) -> None:
+        twin.futures.append(future)
+        twin.deadline = max(twin.deadline, deadline)
+        self._queue.hasten(twin.number, deadline)
+        self._metrics.deduplicated()
+
+    def _enqueue(self, entry: _Entry) -> None:
+        entry.number = self._queue.add(entry, entry.enqueued)
+        if self._dedupe:
+            self._in_flight[entry.encoding] = entry
+        self._metrics.queue(len(self._queue))
+        self._wake.set()
 
     async def _lane(self) -> None:
         """Supervise `_serve`: whatever breaks, the lane comes back."""
@@ -78,8 +120,8 @@ class Batcher:
                 await self._serve()
             except Exception:  # noqa: BLE001 - the supervisor: a planning bug must not stop scoring for good
                 self._metrics.lane_restarted()
-                self._settle_all(self._pending, InferenceFailed("the scheduler failed; the request may be sent again"))
-                self._pending.clear()
+                failure = InferenceFailed("the scheduler failed; the request may be sent again")
+                self._settle_all(self._queue.drain(), failure)
             else:
                 return
 
@@ -95,22 +137,16 @@ class Batcher:
 
     def _take(self) -> list[_Entry]:
         """Remove the next batch from the queue, and whatever must never run."""
-        if not self._pending:
+        if not self._queue:
             return []
         now = self._clock()
-        entries = self._pending
-        decision = plan([Pending(len(e.encoding), e.deadline, e.future.done()) for e in entries], now, self._limits)
-        self._settle_all(
-            [entries[i] for i in decision.expired],
-            DeadlineExceeded("the deadline passed while the item was queued"),
-        )
-        self._metrics.dropped(expired=len(decision.expired), abandoned=len(decision.abandoned))
-        gone = {*decision.run, *decision.expired, *decision.abandoned}
-        self._pending = [entry for i, entry in enumerate(entries) if i not in gone]
-        batch = [entries[i] for i in decision.run]
-        self._metrics.queue(len(self._pending))
-        self._metrics.taken([now - entry.enqueued for entry in batch])
-        return batch
+        taken = self._queue.take(now)
+        self._settle_all(taken.expired, DeadlineExceeded("the deadline passed while the item was queued"))
+        self._settle_all(taken.abandoned, Draining("nobody waited for this item"))
+        self._metrics.dropped(expired=len(taken.expired), abandoned=len(taken.abandoned))
+        self._metrics.queue(len(self._queue))
+        self._metrics.taken([now - entry.enqueued for entry in taken.run])
+        return taken.run
 
     async def _run(self, batch: list[_Entry]) -> None:
         try:
@@ -119,7 +155,7 @@ class Batcher:
                 # One poison item must not cost its neighbours their rewards: run each alone.
                 outcomes = [(await self._execute([entry.encoding]))[0] for entry in batch]
             for entry, outcome in zip(batch, outcomes, strict=True):
-                _settle(entry, outcome)
+                self._settle(entry, outcome)
         finally:
             self._settle_all(batch, Draining("the service stopped while this item ran"))
 
@@ -132,8 +168,15 @@ class Batcher:
         except Exception as error:  # noqa: BLE001 - the batch boundary: a failure belongs to these items alone
             failure = error if isinstance(error, PluralityError) else InferenceFailed("the engine failed")
             return [failure for _ in encodings]
-        self._metrics.ran(self._clock() - started, [len(encoding) for encoding in encodings])
+        self._note(self._clock() - started, [len(encoding) for encoding in encodings])
         return [self._outcome(float(logit), e) for logit, e in zip(logits, encodings, strict=True)]
+
+    def _note(self, seconds: float, lengths: Sequence[int]) -> None:
+        """Learn how far the machine, as busy as it is now, is from the profile."""
+        predicted = self._policy.cost.seconds(len(lengths), max(lengths))
+        if predicted > 0:
+            self._pace += _PACE_WEIGHT * (seconds / predicted - self._pace)
+        self._metrics.ran(seconds, lengths, pace=self._pace)
 
     def _engine_call(self, encodings: Sequence[Encoding]) -> Float32:
         return self._model.backend.run(pad(encodings, self._model.pad_id))
@@ -147,12 +190,13 @@ class Batcher:
         self._metrics.scored(reward)
         return reward
 
-    @staticmethod
-    def _settle_all(entries: Sequence[_Entry], outcome: Outcome) -> None:
+    def _settle_all(self, entries: Sequence[_Entry], outcome: Outcome) -> None:
         for entry in entries:
-            _settle(entry, outcome)
+            self._settle(entry, outcome)
 
-
-def _settle(entry: _Entry, outcome: Outcome) -> None:
-    if not entry.future.done():
-        entry.future.set_result(outcome)
+    def _settle(self, entry: _Entry, outcome: Outcome) -> None:
+        if self._in_flight.get(entry.encoding) is entry:
+            del self._in_flight[entry.encoding]
+        for future in entry.futures:
+            if not future.done():
+                future.set_result(outcome)

@@ -1,18 +1,16 @@
-"""Which pending items run next: a pure function of the queue, the time and the limits. No asyncio, no clock."""
+"""Which items share an engine call: pure functions of lengths, deadlines and the cost model. No asyncio, no clock."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+from service.batching.cost import CostModel
 
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """One queued item, as far as planning cares."""
-
-    tokens: int
-    deadline: float
-    """Monotonic seconds."""
-    abandoned: bool = False
-    """Nobody waits for it any more."""
+Scheduler = Literal["profile", "fixed"]
+_WINDOW = 4
+"""Neighbours looked at on either side of the urgent item, in largest worthwhile batches: further ones change nothing
+near it, and a bounded window keeps planning O(1) in the queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,50 +20,96 @@ class BatchLimits:
     max_items: int
     max_tokens: int
     """Padded: items times the longest. A single item may exceed it, else it could never run."""
-    max_padding: float
-    """Largest share of the padded tokens that may be padding, in [0, 1)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """Indices into the pending sequence; each item appears in at most one of the three."""
+class Policy:
+    """Limits, predicted times and how to use them."""
 
-    run: tuple[int, ...]
-    expired: tuple[int, ...]
-    abandoned: tuple[int, ...]
+    limits: BatchLimits
+    cost: CostModel
+    scheduler: Scheduler = "profile"
+    """`fixed` is what other servers do, for comparison: the oldest items, as many as fit, padded."""
+    ageing_s: float = 5.0
+    """An item counts as urgent as one whose deadline is this long after its arrival: no stream of tighter
+    deadlines can hold it back for longer."""
+
+    @property
+    def largest(self) -> int:
+        """The largest batch worth planning."""
+        return min(self.limits.max_items, self.cost.worthwhile)
 
 
-def plan(pending: Sequence[Pending], now: float, limits: BatchLimits) -> Plan:
-    """The next batch: the most urgent live item, and its neighbours in length as long as the limits hold.
+def partition(lengths: Sequence[int], policy: Policy) -> list[int]:
+    """Split ascending lengths into contiguous batches so that the sum of predicted times is least.
 
-    Expired and abandoned items are named, never run. If any live item is pending, one runs: no idle waiting.
+    Dynamic programming, exact, O(n * largest): best[i] = min over b of best[i - b] + c(b, lengths[i - 1]). Contiguous
+    batches of the sorted items lose nothing: swapping two items between batches never shortens either's longest.
+
+    Args:
+        lengths: tokens, ascending.
+
+    Returns:
+        The end of each batch, ascending; the last is len(lengths).
     """
-    abandoned = tuple(i for i, item in enumerate(pending) if item.abandoned)
-    expired = tuple(i for i, item in enumerate(pending) if not item.abandoned and item.deadline <= now)
-    live = [i for i, item in enumerate(pending) if not item.abandoned and item.deadline > now]
-    if not live:
-        return Plan((), expired, abandoned)
-    urgent = min(live, key=lambda i: (pending[i].deadline, i))
-    by_length = sorted(live, key=lambda i: (pending[i].tokens, i))
-    return Plan(_grow(by_length, by_length.index(urgent), pending, limits), expired, abandoned)
+    best = [0.0]
+    back = [0]
+    for end in range(1, len(lengths) + 1):
+        longest = lengths[end - 1]
+        choice, least = 1, best[end - 1] + policy.cost.seconds(1, longest)
+        for items in range(2, min(end, policy.largest) + 1):
+            if items * longest > policy.limits.max_tokens:
+                break
+            total = best[end - items] + policy.cost.seconds(items, longest)
+            if total < least:
+                choice, least = items, total
+        best.append(least)
+        back.append(choice)
+    ends = []
+    end = len(lengths)
+    while end:
+        ends.append(end)
+        end -= back[end]
+    return ends[::-1]
 
 
-def _grow(by_length: Sequence[int], start: int, pending: Sequence[Pending], limits: BatchLimits) -> tuple[int, ...]:
-    """Widen the window around `start` towards the neighbour that adds less padding."""
-    low = high = start
-    total = pending[by_length[start]].tokens
-    while high - low + 1 < limits.max_items:
-        below = pending[by_length[low - 1]].tokens if low > 0 else None
-        above = pending[by_length[high + 1]].tokens if high + 1 < len(by_length) else None
-        longest, shortest = pending[by_length[high]].tokens, pending[by_length[low]].tokens
-        if below is None and above is None:
+def choose(lengths: Sequence[int], urgent: int, policy: Policy) -> range:
+    """The batch that the item at `urgent` belongs to in the best partition of its neighbourhood.
+
+    Args:
+        lengths: tokens of all queued items, ascending.
+        urgent: a place in `lengths`.
+
+    Returns:
+        Places in `lengths`, contiguous, `urgent` among them.
+    """
+    if policy.largest == 1:
+        return range(urgent, urgent + 1)
+    reach = _WINDOW * policy.largest
+    low, high = max(0, urgent - reach), min(len(lengths), urgent + reach + 1)
+    ends = partition(lengths[low:high], policy)
+    place = bisect_right(ends, urgent - low)
+    start = ends[place - 1] if place else 0
+    return range(low + start, low + ends[place])
+
+
+def shrink_to_deadlines(
+    batch: range, urgent: int, lengths: Sequence[int], deadlines: Sequence[float], now: float, policy: Policy
+) -> range:
+    """Cut a batch until, by prediction, it ends before the deadlines of all in it; the urgent item stays.
+
+    Args:
+        batch: places in `lengths`, `urgent` among them.
+        deadlines: of the batch's items, in its order; seconds on the clock of `now`.
+    """
+    low, high = batch.start, batch.stop
+    while high - low > 1:
+        due = min(deadlines[low - batch.start : high - batch.start])
+        if now + policy.cost.seconds(high - low, lengths[high - 1]) <= due:
             break
-        go_up = below is None or (above is not None and above - longest <= shortest - below)
-        added = above if go_up else below
-        assert added is not None  # noqa: S101 - one of the two is there, and go_up picks that one
-        padded = (high - low + 2) * max(longest, added)
-        if padded > limits.max_tokens or padded - total - added > limits.max_padding * padded:
-            break
-        total += added
-        low, high = (low, high + 1) if go_up else (low - 1, high)
-    return tuple(by_length[low : high + 1])
+        # The longest goes first: it costs the most. The urgent one never goes.
+        if high - 1 > urgent:
+            high -= 1
+        else:
+            low += 1
+    return range(low, high)

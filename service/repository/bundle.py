@@ -1,20 +1,28 @@
 """One resident version: tokeniser, session and batcher as one lifetime, with a count of who uses it."""
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from service.batching.batcher import Batcher
-from service.batching.policy import BatchLimits
+from service.batching.cost import CostModel
+from service.batching.policy import BatchLimits, Policy
 from service.domain import Encoding, Outcome, ScoreItem
+from service.errors import Overloaded
 from service.repository.load import LoadedModel
 from service.repository.manifest import Manifest
+from service.repository.tuned import TunedModel, largest_batch
 from service.runtime.backend import pad
-from service.settings import BatchingSettings
+from service.settings import Settings
 from service.telemetry.metrics import SHORT_DIGEST, Metrics
 from service.tokenise import Encoded
 
 _WARM_UP_TOKENS = 512
+_USABLE = 0.8
+"""Share of the time to its deadline that a request may be predicted to wait: the rest is for what was mispredicted."""
+_MAX_RETRY_AFTER_S = 60
 
 
 class ModelBundle:
@@ -22,21 +30,23 @@ class ModelBundle:
 
     def __init__(
         self,
-        model: LoadedModel,
-        settings: BatchingSettings,
+        tuned: TunedModel,
+        settings: Settings,
         *,
         tokenise_threads: ThreadPoolExecutor,
         clock: Callable[[], float],
         metrics: Metrics,
     ) -> None:
-        self._model = model
+        self._model = model = tuned.model
+        self._tokeniser = replace(model.tokeniser, share_prompts=settings.batching.share_prompts)
         self._threads = tokenise_threads
         self._clock = clock
         self.metrics = metrics.for_version(model.manifest, model.digest)
         self._batcher = Batcher(
             model,
-            batch_limits(model.manifest, settings),
-            lanes=settings.lanes,
+            batch_policy(tuned, settings),
+            lanes=tuned.profile.lanes,
+            dedupe=settings.batching.dedupe,
             clock=clock,
             metrics=self.metrics,
         )
@@ -66,13 +76,38 @@ class ModelBundle:
         """Tokenise off the event loop."""
         started = self._clock()
         loop = asyncio.get_running_loop()
-        encoded = await loop.run_in_executor(self._threads, self._model.tokeniser.encode, items)
+        encoded = await loop.run_in_executor(self._threads, self._tokeniser.encode, items)
         self.metrics.tokenized(self._clock() - started)
         return encoded
 
     def submit(self, encoding: Encoding, *, deadline: float) -> asyncio.Future[Outcome]:
         """Queue one encoded item."""
         return self._batcher.submit(encoding, deadline=deadline)
+
+    @property
+    def queued_s(self) -> float:
+        """Predicted seconds until the engine has done all that waits now."""
+        return self._batcher.wait_s()
+
+    def check_wait(self, deadline: float, encoded: Sequence[Encoded] = ()) -> None:
+        """Refuse now what would be late: an answer in time, or an honest no at once.
+
+        Args:
+            encoded: what would be queued; empty before it is known: then only the queue counts.
+
+        Raises:
+            Overloaded: the queue's predicted time leaves too little of the time to the deadline.
+        """
+        queued_s = self.queued_s
+        if queued_s <= 0:
+            return  # an idle engine refuses nobody: predictions may be wrong
+        own = [entry for entry in encoded if isinstance(entry, Encoding)]
+        if self._batcher.wait_s(own) > _USABLE * (deadline - self._clock()):
+            raise Overloaded(
+                "the queue is longer than the request's deadline allows",
+                reason="deadline",
+                retry_after_s=min(_MAX_RETRY_AFTER_S, max(1, math.ceil(queued_s / 2))),
+            )
 
     def acquire(self) -> None:
         """Count a user in."""
@@ -96,13 +131,13 @@ class ModelBundle:
         self._model.backend.close()
 
 
-def batch_limits(manifest: Manifest, settings: BatchingSettings) -> BatchLimits:
-    """What one engine call of this version may hold.
-
-    Dynamic int8 scales activations by tensor, so a text's reward would depend on its batch-mates: one a call.
-    """
-    max_items = 1 if manifest.precision == "int8" else settings.max_items
-    return BatchLimits(max_items, settings.max_tokens, settings.max_padding)
+def batch_policy(tuned: TunedModel, settings: Settings) -> Policy:
+    """How this version's queue is cut into engine calls on this machine."""
+    manifest, batching = tuned.model.manifest, settings.batching
+    limits = BatchLimits(largest_batch(manifest, settings), batching.max_tokens)
+    longest = manifest.input_format.max_length
+    cost = CostModel(tuned.profile.cells, max_items=limits.max_items, max_tokens=longest)
+    return Policy(limits, cost, batching.scheduler, batching.ageing_s)
 
 
 def warm_up(model: LoadedModel) -> None:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 from service.errors import BundleRejected, NotReady, UnknownModel
 from service.repository.bundle import ModelBundle, warm_up
-from service.repository.load import LoadedModel, load_model
 from service.repository.pointer import Pointer, read_pointer
 from service.repository.store import model_names, version_directory
+from service.repository.tuned import TunedModel, load_tuned
 from service.settings import Settings
 from service.telemetry.logs import get_logger
 from service.telemetry.metrics import SHORT_DIGEST, Metrics
@@ -198,7 +198,7 @@ class Live:
         loaded = await asyncio.to_thread(self._load, model, digest)
         bundle = ModelBundle(
             loaded,
-            self._settings.batching,
+            self._settings,
             tokenise_threads=self._tokenise_threads,
             clock=self._clock,
             metrics=self._metrics,
@@ -208,17 +208,13 @@ class Live:
         self._log.info("model_loaded", version=bundle.name, seconds=round(seconds, 3))
         return bundle
 
-    def _load(self, model: str, digest: str) -> LoadedModel:
-        loaded = load_model(
-            version_directory(self._settings.store, model, digest),
-            device=self._settings.runtime.device,
-            threads=self._settings.engine_threads,
-        )
-        if loaded.manifest.model != model:
-            loaded.backend.close()
-            raise BundleRejected(f"the manifest belongs to model {loaded.manifest.model}", reason="parse")
-        warm_up(loaded)
-        return loaded
+    def _load(self, model: str, digest: str) -> TunedModel:
+        tuned = load_tuned(version_directory(self._settings.store, model, digest), self._settings)
+        if tuned.model.manifest.model != model:
+            tuned.model.backend.close()
+            raise BundleRejected(f"the manifest belongs to model {tuned.model.manifest.model}", reason="parse")
+        warm_up(tuned.model)
+        return tuned
 
     def _reject(self, model: str, digest: str | None, error: BundleRejected) -> Rejection:
         """Note a refusal; log and count it the first time only."""

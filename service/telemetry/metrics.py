@@ -41,6 +41,8 @@ class Metrics:
         self.items = counter("items", "Items by what became of them.", "model", "version", "outcome")
         self.rejected = counter("rejected", "Requests refused before any work.", "reason")
         self.dropped = counter("dropped", "Queued items that never ran.", "model", "reason")
+        self.deduplicated = counter("deduplicated_items", "Items that shared another's engine row.", "model")
+        self.pace = gauge("engine_pace_ratio", "Measured over predicted time of an engine call.", "model", "version")
         self.in_flight = gauge("in_flight_requests", "Requests being answered.")
         self.queue_items = gauge("queue_items", "Items waiting for the engine.", "model", "version")
         self.admitted_tokens = gauge("queue_tokens", "Tokens admitted and not yet answered.")
@@ -107,6 +109,7 @@ class ModelMetrics:
         self._inference = metrics.inference_seconds.labels(*self._labels)
         self._queue = metrics.queue_items.labels(*self._labels)
         metrics.nonfinite.labels(*self._labels)
+        metrics.pace.labels(*self._labels).set(1.0)
         metrics.model_info.labels(*self._info).set(1)
 
     def queue(self, items: int) -> None:
@@ -124,7 +127,11 @@ class ModelMetrics:
     def tokenized(self, seconds: float) -> None:
         self._all.tokenize_seconds.labels(self.model).observe(seconds)
 
-    def ran(self, seconds: float, lengths: Sequence[int]) -> None:
+    def deduplicated(self) -> None:
+        self._all.deduplicated.labels(self.model).inc()
+
+    def ran(self, seconds: float, lengths: Sequence[int], *, pace: float) -> None:
+        self._all.pace.labels(*self._labels).set(pace)
         padded, used = len(lengths) * max(lengths), sum(lengths)
         self._inference.observe(seconds)
         self._all.batch_items.labels(self.model).observe(len(lengths))
@@ -155,6 +162,7 @@ class ModelMetrics:
             self._all.inference_seconds,
             self._all.queue_items,
             self._all.nonfinite,
+            self._all.pace,
         ):
             metric.remove(*self._labels)
         self._all.model_info.remove(*self._info)

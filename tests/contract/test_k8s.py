@@ -105,9 +105,9 @@ def test_listens_beyond_the_pod(settings: Settings) -> None:
     assert settings.http.host == "0.0.0.0"  # noqa: S104 - in a pod there is nothing else to listen on
 
 
-def test_threads_follow_the_request(settings: Settings) -> None:
-    """An engine call uses the CPUs that were requested, not all of the node's."""
-    assert str(settings.runtime.threads) == SERVICE["resources"]["requests"]["cpu"]
+def test_cores_follow_the_request(settings: Settings) -> None:
+    """Lanes and threads use the CPUs that were requested, not all of the node's."""
+    assert str(settings.runtime.cores) == SERVICE["resources"]["requests"]["cpu"]
     assert "cpu" not in SERVICE["resources"]["limits"]
 
 

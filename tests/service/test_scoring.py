@@ -109,6 +109,29 @@ def test_a_full_queue(published: Path) -> None:
     with_api(settings_for(published, limits={"max_queue_items": 4}), story)
 
 
+def test_what_would_be_late_is_refused_at_once(published: Path) -> None:
+    """Behind a queue that its deadline cannot outlast, a request gets 503 and Retry-After, and costs no engine time."""
+
+    async def story(client: httpx.AsyncClient, service: Service) -> None:
+        [bundle] = service.live.snapshot.bundles().values()
+        first = asyncio.create_task(score(service, [ScoreItem("word " * 300, str(i)) for i in range(200)]))
+        while bundle.queued_s == 0:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        reply = await client.post(
+            "/rm/v1/score",
+            json={"items": [{"prompt": "a", "response": "b"}]},
+            headers={"x-request-timeout-ms": str(max(1, int(1000 * bundle.queued_s)))},
+        )
+        assert reply.status_code == 503
+        assert reply.json()["error"]["code"] == "overloaded"
+        assert 1 <= int(reply.headers["retry-after"]) <= 60
+        patient = await score(service, [ScoreItem("a", "b")])
+        assert (len(patient), len(await first)) == (1, 200)
+        assert (service.gate.items, service.gate.tokens) == (0, 0)
+
+    with_api(settings_for(published), story)
+
+
 def test_shutdown_fails_requests_as_a_whole(published: Path) -> None:
     """An engine that is taken away answers Draining: a request, not an item, is to be sent again."""
 

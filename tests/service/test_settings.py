@@ -46,5 +46,14 @@ def test_frozen() -> None:
     found = read_settings({"store": Path()}, {})
     with pytest.raises(ValueError, match="frozen"):
         found.http.port = 1  # type: ignore[misc]
-    assert found.engine_threads >= 1
-    assert read_settings({"store": Path(), "runtime": {"threads": 3}}, {}).engine_threads == 3
+
+
+def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named, or where the desktop's convention says, or below the home folder."""
+    assert read_settings({"store": Path(), "cache_dir": Path("/x")}, {}).cache_dir == Path("/x")
+    monkeypatch.delenv("PLURALITY_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/y")
+    assert read_settings({"store": Path()}, {}).cache_dir == Path("/y/plurality")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/z")
+    assert read_settings({"store": Path()}, {}).cache_dir == Path("/z/.cache/plurality")

@@ -8,27 +8,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.batching import batcher as batcher_module
 from service.batching.batcher import Batcher
-from service.batching.policy import BatchLimits
+from service.batching.policy import BatchLimits, Policy
+from service.batching.queue import PendingQueue
 from service.domain import Outcome, Reward
 from service.errors import DeadlineExceeded, Draining, InferenceFailed, NonFiniteReward
 from service.telemetry.metrics import Metrics
-from tests.fakes import NAN, POISON, ManualClock, ScriptedBackend, encoding, loaded
+from tests.fakes import BATCHING_PAYS, NAN, POISON, ManualClock, ScriptedBackend, encoding, loaded
 
 FAR = 1e12
-BOUNDS = BatchLimits(4, 8192, 0.5)
+POLICY = Policy(BatchLimits(4, 8192), BATCHING_PAYS)
 
 
 @asynccontextmanager
 async def running(
-    backend: ScriptedBackend, *, clock: ManualClock | None = None, lanes: int = 1, bounds: BatchLimits = BOUNDS
+    backend: ScriptedBackend, *, clock: ManualClock | None = None, lanes: int = 1, dedupe: bool = True
 ) -> AsyncIterator[Batcher]:
     model, metrics = loaded(backend), Metrics(version="test")
     made = Batcher(
         model,
-        bounds,
+        POLICY,
         lanes=lanes,
+        dedupe=dedupe,
         clock=clock or ManualClock(),
         metrics=metrics.for_version(model.manifest, model.digest),
     )
@@ -178,7 +179,7 @@ def test_the_loop_survives_its_own_bugs(monkeypatch: pytest.MonkeyPatch) -> None
         backend = ScriptedBackend()
         async with running(backend) as made:
             with monkeypatch.context() as broken:
-                broken.setattr(batcher_module, "plan", lambda *_: 1 / 0)
+                broken.setattr(PendingQueue, "take", lambda *_: 1 / 0)
                 assert isinstance(await made.submit(encoding(1), deadline=FAR), InferenceFailed)
             assert value(await made.submit(encoding(2), deadline=FAR)) == 2
             assert made._metrics._all.lane_restarts.labels("fake")._value.get() == 1
@@ -253,3 +254,80 @@ def test_exactly_one_outcome_each(items: list[tuple[int, str]], lanes: int) -> N
                 assert isinstance(future.result(), kinds[fate])
 
     run(story)
+
+
+def held(story: Callable[[ScriptedBackend, Batcher], Awaitable[None]], *, dedupe: bool = True) -> None:
+    """A story in which the engine is busy with something else, so that what is submitted waits in the queue."""
+
+    async def whole() -> None:
+        backend = ScriptedBackend()
+        async with running(backend, dedupe=dedupe) as made:
+            backend.gate.clear()
+            made.submit(encoding(9), deadline=FAR)
+            await entered(backend)
+            await story(backend, made)
+
+    run(whole)
+
+
+def test_the_same_item_in_flight_is_computed_once() -> None:
+    """Three ask for the same tokens, one leaves: the row runs once and both others have its reward."""
+
+    async def story(backend: ScriptedBackend, made: Batcher) -> None:
+        same = [made.submit(encoding(1, 2), deadline=FAR) for _ in range(3)]
+        other = made.submit(encoding(2, 1), deadline=FAR)
+        running_too = made.submit(encoding(9), deadline=FAR)
+        same[0].cancel()
+        backend.gate.set()
+        assert [value(await future) for future in (same[1], same[2], other, running_too)] == [3, 3, 3, 9]
+        assert sorted(backend.executed) == [(1, 2), (2, 1), (9,)]
+        assert made._metrics._all.deduplicated.labels("fake")._value.get() == 3
+        assert value(await made.submit(encoding(1, 2), deadline=FAR)) == 3
+        assert backend.executed.count((1, 2)) == 2, "what is done is not remembered"
+
+    held(story)
+
+
+def test_a_twin_lives_as_long_as_its_last_waiter() -> None:
+    """A shared row keeps the latest deadline, and is dropped only when all have left."""
+
+    async def story(backend: ScriptedBackend, made: Batcher) -> None:
+        made.submit(encoding(1), deadline=1000.5)
+        longer = made.submit(encoding(1), deadline=FAR)
+        gone = [made.submit(encoding(2), deadline=FAR) for _ in range(2)]
+        for future in gone:
+            future.cancel()
+        backend.gate.set()
+        assert value(await longer) == 1
+        await made.aclose(timeout_s=10)
+        assert (2,) not in backend.executed
+
+    held(story)
+
+
+def test_without_dedupe_each_runs() -> None:
+    """The ablation switch."""
+
+    async def story(backend: ScriptedBackend, made: Batcher) -> None:
+        same = [made.submit(encoding(1), deadline=FAR) for _ in range(2)]
+        backend.gate.set()
+        assert [value(await future) for future in same] == [1, 1]
+        assert backend.executed.count((1,)) == 2
+
+    held(story, dedupe=False)
+
+
+def test_the_predicted_wait_follows_the_queue() -> None:
+    """Seconds by the cost model, for what waits and what would come; nothing once all is done."""
+
+    async def story(backend: ScriptedBackend, made: Batcher) -> None:
+        assert made.wait_s() == 0
+        futures = [made.submit(encoding(n), deadline=FAR) for n in range(1, 5)]
+        alone = BATCHING_PAYS.seconds(1, 1)
+        assert made.wait_s() == pytest.approx(4 * alone)
+        assert made.wait_s([encoding(1), encoding(2)]) == pytest.approx(6 * alone)
+        backend.gate.set()
+        await asyncio.wait(futures)
+        assert made.wait_s() == 0
+
+    held(story)
