@@ -13,7 +13,7 @@ from service.admission import Gate
 from service.api.errors import install_error_handlers
 from service.api.guard import Guard
 from service.api.openapi import install_openapi
-from service.api.routes import REQUEST_BODIES, native_routes
+from service.api.routes import WIRE, native_routes
 from service.repository.live import Live
 from service.runtime.ort import check_runtime
 from service.scoring import Scorer
@@ -74,7 +74,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.include_router(native_routes(service.scorer, service.live, service.settings.limits))
     install_error_handlers(app)
-    install_openapi(app, REQUEST_BODIES)
+    install_openapi(app, WIRE)
     app.add_middleware(Guard, settings=service.settings.http, gate=service.gate, metrics=service.metrics)
     return app
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
+import msgspec
 from pydantic import ValidationError
 
 from training.errors import BadRow, DataError, TrainingError
@@ -57,9 +57,11 @@ def _jsonl(path: Path) -> Iterator[tuple[int, Any]]:
             if not line.strip():
                 continue
             try:
-                yield number, orjson.loads(line)
-            except orjson.JSONDecodeError as error:
-                yield number, BadRow(number, f"not JSON: {error.msg} at column {error.colno}")
+                yield number, msgspec.json.decode(line)
+            except RecursionError:
+                yield number, BadRow(number, "not JSON that anybody writes: nested too deeply")
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                yield number, BadRow(number, f"not JSON: {error}")
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, Any]]:

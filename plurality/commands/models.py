@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import orjson
+import msgspec
 import typer
 
 from plurality.commands.options import Store
@@ -23,7 +23,7 @@ def models(
     """
     entries = [entry for name in _names(store) for entry in _versions(store / name, verify=verify)]
     if as_json:
-        typer.echo(orjson.dumps(entries).decode())
+        typer.echo(msgspec.json.encode(entries).decode())
     else:
         for entry in entries:
             typer.echo(_line(entry))

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
-import orjson
+import msgspec
 import typer
-from pydantic import ValidationError
 
 from plurality.commands.options import DeviceOption
 
@@ -48,6 +47,7 @@ def score(
 
 def _read(file: Path) -> list[tuple[int, Any, Any]]:
     """(line, id, wire item) of every line; raises DataError with all bad ones."""
+    from service.api.errors import malformed
     from service.api.schemas import WireItem
     from training.errors import BadRow, DataError
 
@@ -58,14 +58,13 @@ def _read(file: Path) -> list[tuple[int, Any, Any]]:
             if not line.strip():
                 continue
             try:
-                raw = orjson.loads(line)
+                raw = msgspec.json.decode(line)
                 identity = raw.pop("id", None) if isinstance(raw, dict) else None
-                items.append((number, identity, WireItem.model_validate(raw)))
-            except orjson.JSONDecodeError:
-                bad.append(BadRow(number, "not JSON"))
-            except ValidationError as error:
-                first = error.errors(include_input=False, include_url=False)[0]
-                bad.append(BadRow(number, f"{'.'.join(map(str, first['loc']))}: {first['msg']}"))
+                items.append((number, identity, msgspec.convert(raw, WireItem)))
+            except RecursionError:
+                bad.append(BadRow(number, "nested too deeply"))
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                bad.append(BadRow(number, malformed(error).message))
     if bad:
         raise DataError(file.name, bad)
     return items
@@ -120,5 +119,5 @@ async def _score_window(
     version = f"{scored.manifest.model}@{scored.digest[:SHORT_DIGEST]}"
     for (line, identity, _), outcome in zip(window, scored.outcomes, strict=True):
         entry = {"line": line, "id": identity, **replies.item(outcome), "model": version}
-        sink.write(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
+        sink.write(msgspec.json.encode(entry) + b"\n")
     return sum(not isinstance(outcome, Reward) for outcome in scored.outcomes)

@@ -5,10 +5,9 @@ No error body ever holds the caller's input.
 
 from typing import Any
 
-import orjson
+import msgspec
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.exceptions import HTTPException
 
 from service import errors
@@ -37,12 +36,14 @@ STATUS: dict[type[PluralityError], int] = {
 }
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
 _MAX_PARAM = 80
+_WITHOUT_QUOTE = {
+    "Object contains unknown field": "an unknown field is present",
+    "Invalid enum value": "not one of the allowed values",
+}
 
 
-class ErrorDetail(BaseModel):
+class ErrorDetail(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What went wrong."""
-
-    model_config = ConfigDict(extra="forbid")
 
     code: str
     """Stable and machine-readable."""
@@ -52,10 +53,8 @@ class ErrorDetail(BaseModel):
     request_id: str | None
 
 
-class ErrorBody(BaseModel):
+class ErrorBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The shape of every error."""
-
-    model_config = ConfigDict(extra="forbid")
 
     error: ErrorDetail
 
@@ -68,7 +67,7 @@ def render_error(
     headers = {"content-type": "application/json"}
     if status in {404, 405, 413, 415, 422}:
         headers["cache-control"] = "no-store"
-    return orjson.dumps({"error": detail}), headers
+    return msgspec.json.encode({"error": detail}), headers
 
 
 def item_error(error: PluralityError) -> dict[str, str]:
@@ -76,18 +75,19 @@ def item_error(error: PluralityError) -> dict[str, str]:
     return {"code": error.code, "message": error.message}
 
 
-def malformed(error: ValidationError) -> MalformedRequest:
+def malformed(error: msgspec.DecodeError | UnicodeDecodeError) -> MalformedRequest:
     """The first thing wrong with a body, by place and kind; never its content.
 
-    An unknown field's name is the caller's text too, so only the place that holds it is named.
+    Names of unknown fields and values of closed sets are the caller's text too: msgspec quotes them, we do not.
     """
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    place = list(first["loc"])
-    message = str(first["msg"])
-    if first["type"] == "extra_forbidden":
-        place, message = place[:-1], "an unknown field is present"
-    path = ".".join(str(part) for part in place)[:_MAX_PARAM]
-    return MalformedRequest(f"{message} (at {path or 'the top of the body'})", param=path or None)
+    if isinstance(error, UnicodeDecodeError):
+        return MalformedRequest("the body is not UTF-8")
+    reason, _, place = str(error).partition(" - at `$")
+    path = place.rstrip("`").lstrip(".")[:_MAX_PARAM]
+    for quoted, plain in _WITHOUT_QUOTE.items():
+        if reason.startswith(quoted):
+            reason = plain
+    return MalformedRequest(f"{reason} (at {path or 'the top of the body'})", param=path or None)
 
 
 def install_error_handlers(app: FastAPI) -> None:

@@ -1,30 +1,37 @@
-"""OpenAPI with the request bodies that the routes decode themselves, and an example for each."""
+"""OpenAPI from the wire's own structs: bodies and replies by reference, with an example for each request."""
 
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from msgspec import Struct
 
-_REF = "#/components/schemas/{model}"
-
-
-def request_body(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
-    """`openapi_extra` of a route: its body's schema by reference, with an example."""
-    content = {"schema": {"$ref": _REF.format(model=model.__name__)}, "example": example}
-    return {"requestBody": {"required": True, "content": {"application/json": content}}}
+_REF = "#/components/schemas/{name}"
 
 
-def install_openapi(app: FastAPI, bodies: Sequence[type[BaseModel]]) -> None:
-    """Replace the schema's generator by one that knows the bodies. Generated once, on first use."""
+def content_of(model: type[Struct], example: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The `content` of a body or a reply."""
+    content: dict[str, Any] = {"schema": {"$ref": _REF.format(name=model.__name__)}}
+    if example:
+        content["example"] = example
+    return {"application/json": content}
+
+
+def request_body(model: type[Struct], example: dict[str, Any]) -> dict[str, Any]:
+    """`openapi_extra` of a route: its body's schema, with an example."""
+    return {"requestBody": {"required": True, "content": content_of(model, example)}}
+
+
+def install_openapi(app: FastAPI, models: Sequence[type[Struct]]) -> None:
+    """Replace the schema's generator by one that knows the structs. Generated once, on first use."""
 
     def generate() -> dict[str, Any]:
         if app.openapi_schema is None:
             schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
-            _, definitions = models_json_schema([(body, "validation") for body in bodies], ref_template=_REF)
-            schema["components"]["schemas"] |= definitions["$defs"]
+            _, components = msgspec.json.schema_components(models, ref_template=_REF)
+            schema.setdefault("components", {}).setdefault("schemas", {}).update(components)
             app.openapi_schema = schema
         return app.openapi_schema
 

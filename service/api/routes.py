@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-import orjson
+import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ValidationError
 
 from service.api import replies, schemas
 from service.api.errors import ErrorBody, malformed
-from service.api.openapi import request_body
+from service.api.openapi import content_of, request_body
 from service.domain import ScoreItem, ScoreQuery
 from service.errors import MalformedRequest
 from service.repository.live import Live
@@ -19,12 +18,25 @@ from service.scoring import Scored, Scorer
 from service.settings import LimitSettings
 from service.telemetry.metrics import SHORT_DIGEST
 
-Body = TypeVar("Body", bound=BaseModel)
+Body = TypeVar("Body", bound=msgspec.Struct)
 Result = TypeVar("Result")
 TIMEOUT_HEADER = "x-request-timeout-ms"
-REQUEST_BODIES = (schemas.ScoreRequest, schemas.PreferenceRequest, schemas.RankRequest)
+WIRE = (
+    schemas.ScoreRequest,
+    schemas.ScoreResponse,
+    schemas.PreferenceRequest,
+    schemas.PreferenceResponse,
+    schemas.RankRequest,
+    schemas.RankResponse,
+    schemas.ModelsResponse,
+    ErrorBody,
+)
+"""Everything that OpenAPI describes."""
+_SCORE = msgspec.json.Decoder(schemas.ScoreRequest)
+_PREFERENCE = msgspec.json.Decoder(schemas.PreferenceRequest)
+_RANK = msgspec.json.Decoder(schemas.RankRequest)
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorBody, "description": text}
+    status: {"content": content_of(ErrorBody), "description": text}
     for status, text in {
         404: "No such model, alias or version",
         413: "The body is too large",
@@ -36,12 +48,12 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 }
 _ITEM = {"prompt": "Name a prime number above ten.", "response": "Eleven."}
 _PAIR = {"prompt": "Name a prime number above ten.", "response_a": "Eleven.", "response_b": "Twelve."}
-_RANK = {"prompt": "Name a prime number above ten.", "responses": ["Twelve.", "Eleven."], "advantages": True}
+_GROUP = {"prompt": "Name a prime number above ten.", "responses": ["Twelve.", "Eleven."], "advantages": True}
 
 
 def native_routes(scorer: Scorer, live: Live, limits: LimitSettings) -> APIRouter:
     """`/rm/v1`: score, preference, rank, models."""
-    router = APIRouter(prefix="/rm/v1", responses=_ERRORS)
+    router = APIRouter(prefix="/rm/v1", responses=_ERRORS, default_response_class=Response)
 
     async def run(request: Request, model: str | None, items: list[ScoreItem]) -> Scored:
         query = ScoreQuery(items, model, _deadline(request, limits))
@@ -51,59 +63,65 @@ def native_routes(scorer: Scorer, live: Live, limits: LimitSettings) -> APIRoute
 
     @router.post(
         "/score",
-        response_model=schemas.ScoreResponse,
+        responses=_answers(schemas.ScoreResponse),
         summary="Rewards of (prompt, response) items",
         openapi_extra=request_body(schemas.ScoreRequest, {"items": [_ITEM]}),
     )
     async def score(request: Request) -> Response:
-        body = decode(schemas.ScoreRequest, await request.body())
+        body = decode(_SCORE, await request.body())
         items = [schemas.to_item(item.prompt, item.response) for item in body.items]
         scored = await run(request, body.model, items)
         return _json(replies.score(scored, request.scope["request_id"]))
 
     @router.post(
         "/preference",
-        response_model=schemas.PreferenceResponse,
+        responses=_answers(schemas.PreferenceResponse),
         summary="Calibrated P(a preferred) of pairs",
         openapi_extra=request_body(schemas.PreferenceRequest, {"pairs": [_PAIR]}),
     )
     async def preference(request: Request) -> Response:
-        body = decode(schemas.PreferenceRequest, await request.body())
+        body = decode(_PREFERENCE, await request.body())
         sides = [(pair.prompt, text) for pair in body.pairs for text in (pair.response_a, pair.response_b)]
         scored = await run(request, body.model, [schemas.to_item(*side) for side in sides])
         return _json(replies.preference(scored, request.scope["request_id"]))
 
     @router.post(
         "/rank",
-        response_model=schemas.RankResponse,
+        responses=_answers(schemas.RankResponse),
         summary="Best of n: order, weights, win matrix, group advantages",
-        openapi_extra=request_body(schemas.RankRequest, _RANK),
+        openapi_extra=request_body(schemas.RankRequest, _GROUP),
     )
     async def rank(request: Request) -> Response:
-        body = decode(schemas.RankRequest, await request.body())
+        body = decode(_RANK, await request.body())
         scored = await run(request, body.model, [schemas.to_item(body.prompt, text) for text in body.responses])
         reply = replies.rank(
             scored, request.scope["request_id"], win_matrix=body.win_matrix, advantages=body.advantages
         )
         return _json(reply)
 
-    @router.get("/models", response_model=schemas.ModelsResponse, summary="Served versions, refused versions and why")
+    @router.get(
+        "/models", responses=_answers(schemas.ModelsResponse), summary="Served versions, refused versions and why"
+    )
     async def models() -> Response:
         return _json(replies.models(live.snapshot))
 
     return router
 
 
-def decode(model: type[Body], body: bytes) -> Body:
+def decode(decoder: "msgspec.json.Decoder[Body]", body: bytes) -> Body:
     """Read a JSON body strictly; raises MalformedRequest without echoing it."""
     try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise malformed(error) from None
 
 
+def _answers(model: type[msgspec.Struct]) -> dict[int | str, dict[str, Any]]:
+    return {200: {"content": content_of(model), "description": "The answer"}}
+
+
 def _json(reply: replies.Json) -> Response:
-    return Response(orjson.dumps(reply), media_type="application/json")
+    return Response(msgspec.json.encode(reply), media_type="application/json")
 
 
 def _deadline(request: Request, limits: LimitSettings) -> float:

@@ -1,23 +1,29 @@
-"""The native wire format. Closed, strict: no unknown fields, no coercion, no NaN."""
+"""The native wire format, in both directions. Closed and strict: no unknown fields, no coercion, no NaN.
+
+msgspec structs: they decode a body straight into these records, and the OpenAPI document is generated from them.
+"""
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from msgspec import Meta, Struct
 
 from service.domain import Message, ScoreItem
 
-Text = Annotated[str, Field(description="Any Unicode text, empty included.")]
-Selector = Annotated[
-    str | None,
-    StringConstraints(max_length=129),
-    Field(description="`name`, `name@alias` or `name@digest`; the default model and alias `stable` if left out."),
-]
+Text = Annotated[str, Meta(description="Any Unicode text, empty included.")]
+Selector = (
+    Annotated[
+        str,
+        Meta(
+            max_length=129,
+            description="`name`, `name@alias` or `name@digest`; the default model and alias `stable` if left out.",
+        ),
+    ]
+    | None
+)
 
 
-class Wire(BaseModel):
+class Wire(Struct, forbid_unknown_fields=True, gc=False):
     """A closed record."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class WireMessage(Wire):
@@ -28,7 +34,7 @@ class WireMessage(Wire):
 
 
 WirePrompt = Annotated[
-    Text | list[WireMessage], Field(description="The prompt, or the conversation that the response answers.")
+    str | list[WireMessage], Meta(description="The prompt, or the conversation that the response answers.")
 ]
 
 
@@ -46,7 +52,7 @@ class WireItem(Wire):
     response: Text
 
 
-class ScoreRequest(Wire):
+class ScoreRequest(Wire, kw_only=True):
     """Items to score."""
 
     model: Selector = None
@@ -61,32 +67,32 @@ class WirePair(Wire):
     response_b: Text
 
 
-class PreferenceRequest(Wire):
+class PreferenceRequest(Wire, kw_only=True):
     """Pairs to compare."""
 
     model: Selector = None
     pairs: list[WirePair]
 
 
-class RankRequest(Wire):
+class RankRequest(Wire, kw_only=True):
     """Responses to one prompt, to be put in order."""
 
     model: Selector = None
     prompt: WirePrompt
-    responses: list[Text] = Field(min_length=1)
-    win_matrix: bool = Field(default=False, description="Also P(i preferred over j) for all i, j.")
-    advantages: bool = Field(default=False, description="Also group advantages (r - mean) / (std + 1e-4), as in GRPO.")
+    responses: Annotated[list[Text], Meta(min_length=1)]
+    win_matrix: Annotated[bool, Meta(description="Also P(i preferred over j) for all i, j.")] = False
+    advantages: Annotated[bool, Meta(description="Also (r - mean) / (std + 1e-4) over the group, as in GRPO.")] = False
 
 
 class Model(Wire):
     """Which version answered."""
 
     name: str
-    version: str = Field(description="The version's digest, sha256 of its manifest.")
+    version: Annotated[str, Meta(description="The version's digest, sha256 of its manifest.")]
     sequence: int
     objective: str
     precision: str
-    calibrated: bool = Field(description="False: `probability` is the raw σ(r_a - r_b).")
+    calibrated: Annotated[bool, Meta(description="False: `probability` is the raw σ(r_a - r_b).")]
 
 
 class ItemError(Wire):
@@ -99,9 +105,9 @@ class ItemError(Wire):
 class ScoredItem(Wire):
     """A reward, or this item's own error."""
 
-    reward: float | None = Field(description="Finite, centred; null only beside `error`.")
+    reward: Annotated[float | None, Meta(description="Finite, centred; null only beside `error`.")]
     tokens: int | None
-    truncated: bool | None = Field(description="Whether tokens were cut from the left to fit the model.")
+    truncated: Annotated[bool | None, Meta(description="Whether tokens were cut from the left to fit the model.")]
     cut_tokens: int | None
     error: ItemError | None = None
 
@@ -117,10 +123,10 @@ class ScoreResponse(Wire):
 class PreferencePair(Wire):
     """Who is preferred, how surely, and how much people are expected to disagree."""
 
-    probability: float | None = Field(description="Calibrated P(a preferred) = σ((r_a - r_b) / T).")
-    raw_probability: float | None = Field(description="σ(r_a - r_b), without calibration.")
-    margin: float | None = Field(description="r_a - r_b.")
-    expected_disagreement: float | None = Field(description="1 - |2P - 1|: 0 all agree, 1 an even split.")
+    probability: Annotated[float | None, Meta(description="Calibrated P(a preferred) = σ((r_a - r_b) / T).")]
+    raw_probability: Annotated[float | None, Meta(description="σ(r_a - r_b), without calibration.")]
+    margin: Annotated[float | None, Meta(description="r_a - r_b.")]
+    expected_disagreement: Annotated[float | None, Meta(description="1 - |2P - 1|: 0 all agree, 1 an even split.")]
     a: ScoredItem
     b: ScoredItem
 
@@ -138,8 +144,10 @@ class RankResponse(Wire):
 
     request_id: str
     model: Model
-    order: list[int] = Field(description="Indices of the scored responses, best first; ties in the request's order.")
-    weights: list[float | None] = Field(description="Softmax of r / T over the scored responses.")
+    order: Annotated[
+        list[int], Meta(description="Places of the scored responses, best first; ties in the request's order.")
+    ]
+    weights: Annotated[list[float | None], Meta(description="Softmax of r / T over the scored responses.")]
     items: list[ScoredItem]
     win_matrix: list[list[float | None]] | None = None
     advantages: list[float | None] | None = None

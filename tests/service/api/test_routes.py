@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from model_export.checkpoint import open_checkpoint
@@ -31,7 +32,7 @@ def test_rewards_are_those_of_torch(published: Path, tiny_checkpoint: Path) -> N
     async def story(client: httpx.AsyncClient, service: Service) -> None:
         [bundle] = service.live.snapshot.bundles().values()
         reply = (await client.post("/rm/v1/score", json={"items": ITEMS})).json()
-        ScoreResponse.model_validate(reply)
+        msgspec.convert(reply, ScoreResponse)
         for entry, logit in zip(reply["items"], logits, strict=True):
             assert entry["reward"] == pytest.approx(logit - bundle.manifest.center, abs=1e-4)
         assert [entry["truncated"] for entry in reply["items"]] == [False, False, True, False]
@@ -52,7 +53,7 @@ def test_preference(published: Path) -> None:
     async def story(client: httpx.AsyncClient, service: Service) -> None:
         [bundle] = service.live.snapshot.bundles().values()
         reply = (await client.post("/rm/v1/preference", json={"pairs": [pair, swapped]})).json()
-        PreferenceResponse.model_validate(reply)
+        msgspec.convert(reply, PreferenceResponse)
         there, back = reply["pairs"]
         gap = there["a"]["reward"] - there["b"]["reward"]
         assert there["margin"] == gap
@@ -73,7 +74,7 @@ def test_rank(published: Path) -> None:
 
     async def story(client: httpx.AsyncClient, service: Service) -> None:
         reply = (await client.post("/rm/v1/rank", json=body)).json()
-        RankResponse.model_validate(reply)
+        msgspec.convert(reply, RankResponse)
         rewards = [item["reward"] for item in reply["items"]]
         assert [rewards[i] for i in reply["order"]] == sorted(rewards, reverse=True)
         assert rewards[0] == pytest.approx(rewards[3], abs=1e-5)
@@ -81,7 +82,7 @@ def test_rank(published: Path) -> None:
         assert reply["win_matrix"][1][2] + reply["win_matrix"][2][1] == pytest.approx(1.0)
         assert sum(reply["advantages"]) == pytest.approx(0.0, abs=1e-6)
         plain = (await client.post("/rm/v1/rank", json={"prompt": "p", "responses": ["r"]})).json()
-        RankResponse.model_validate(plain)
+        msgspec.convert(plain, RankResponse)
         assert "win_matrix" not in plain
         assert plain["weights"] == [1.0]
 
@@ -95,7 +96,7 @@ def test_an_item_with_an_error_of_its_own(published_chat: Path) -> None:
     async def story(client: httpx.AsyncClient, service: Service) -> None:
         items = [{"prompt": "p", "response": good}, {"prompt": "p", "response": bad}]
         scored = (await client.post("/rm/v1/score", json={"items": items})).json()
-        ScoreResponse.model_validate(scored)
+        msgspec.convert(scored, ScoreResponse)
         assert isinstance(scored["items"][0]["reward"], float)
         assert scored["items"][1]["reward"] is None
         assert scored["items"][1]["error"]["code"] == "control_token_in_text"
@@ -106,7 +107,7 @@ def test_an_item_with_an_error_of_its_own(published_chat: Path) -> None:
         assert preferred["a"]["reward"] is not None
         body = {"prompt": "p", "responses": [bad, good, "Other."], "win_matrix": True, "advantages": True}
         ranked = (await client.post("/rm/v1/rank", json=body)).json()
-        RankResponse.model_validate(ranked)
+        msgspec.convert(ranked, RankResponse)
         assert sorted(ranked["order"]) == [1, 2]
         assert ranked["weights"][0] is None
         assert ranked["win_matrix"][0] == [None, None, None]
@@ -143,7 +144,7 @@ def test_models(published: Path) -> None:
 
     async def story(client: httpx.AsyncClient, service: Service) -> None:
         reply = (await client.get("/rm/v1/models")).json()
-        ModelsResponse.model_validate(reply)
+        msgspec.convert(reply, ModelsResponse)
         [entry] = reply["versions"]
         assert entry["aliases"] == ["stable"]
         assert entry["model"]["name"] == "tiny"
