@@ -14,7 +14,7 @@ RUNTIME ?= cpu
 DEMO_DIR ?= .demo
 PORT ?= 8080
 
-.PHONY: help install demo serve test e2e lint format types image-lint bench clean
+.PHONY: help install demo serve test e2e lint format types image-lint bench bench-gpu clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,9 @@ image-lint: install ## hadolint on the Dockerfile, kubernetes-validate --strict 
 
 bench: install ## Service against the offline limit, as ratios of one run
 	$(BIN)/python -m benchmarks.serving
+
+bench-gpu: install ## The service on a GPU against onnxruntime alone and torch fp16
+	$(BIN)/python -m benchmarks.gpu
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) $(DEMO_DIR) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*

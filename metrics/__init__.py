@@ -3,7 +3,7 @@
     accuracy      who is preferred: `pairwise_accuracy`
     calibration   how surely: `ece` and its kin, `brier`, `nll`, `l1`, and the noise floor below which ECE says nothing
     correlation   `pearson`, `spearman`
-    comparison    cluster bootstrap intervals, of one model and of the difference of two
+    comparison    cluster bootstrap intervals, of one model and of the difference of two; `mcnemar`
 
 Refuses to guess: bad input is a ValueError, a statistic without a value is an UndefinedStatistic, never NaN. Refuses
 the winner-only ECE (P of the preferred answer against a label of always 1): it is mean(1 − P), not calibration.
@@ -24,7 +24,7 @@ from metrics.calibration import (
     nll,
     reliability_curve,
 )
-from metrics.comparison import Interval, cluster_bootstrap, paired_cluster_bootstrap
+from metrics.comparison import Interval, cluster_bootstrap, mcnemar, paired_cluster_bootstrap
 from metrics.correlation import pearson, spearman
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "ece_noise_floor",
     "l1",
     "mce",
+    "mcnemar",
     "nll",
     "paired_cluster_bootstrap",
     "pairwise_accuracy",

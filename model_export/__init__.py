@@ -3,6 +3,7 @@
     checkpoint.py       open a sequence classifier with one label; what its training left beside it
     detect_format.py    how it reads (prompt, response): pair or chat, as data
     to_onnx.py          torch -> ONNX -> fused fp32 or int8
+    fp16.py             fused fp32 -> fp16, and whether its activations stay in range
     verify.py           the file against torch, through the service's own tokeniser and runner
     fit_calibration.py  temperature on held-out pairs
     bundle.py           statistics, golden inputs, manifest

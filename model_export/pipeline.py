@@ -13,19 +13,24 @@ from model_export.bundle import Version, build_manifest, golden_inputs, now, rew
 from model_export.checkpoint import Checkpoint
 from model_export.errors import ExportError, FidelityError
 from model_export.fit_calibration import calibrate
+from model_export.fp16 import check_range, convert_fp16
 from model_export.pairs import LabelledPair, pair_items
 from model_export.publish import current_version, find_version, next_sequence, set_aliases, write_version, writer
 from model_export.sample_texts import sample_items
 from model_export.to_onnx import export_fp32, quantise_int8
 from model_export.verify import Measured, check_fidelity, run_backend
 from service.domain import Encoding, Reward, ScoreItem
+from service.errors import BundleRejected
 from service.repository.live import DEFAULT_ALIAS
 from service.repository.load import MODEL_FILE, TOKENIZER_FILE, load_model, score_now
 from service.repository.manifest import Calibration, Fidelity, Manifest, Precision
 from service.repository.store import read_verified, version_directory
+from service.runtime.backend import pad
 from service.runtime.ort import OrtBackend
 
 PARITY_TEXTS = 240
+RANGE_TEXTS = 48
+"""About so many, of every length, show the range of the activations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,7 @@ def export(
 
     Raises:
         FidelityError: the first precision does not score as torch does; nothing is published.
+        BundleRejected: the service's runner cannot load its file; nothing is published.
         PublishError: the store refuses.
     """
     items = [*pair_items(held_out), *sample_items(PARITY_TEXTS)]
@@ -78,10 +84,10 @@ def export(
         run = _reference_run(checkpoint, items, held_out, center=center)
         versions: list[Version] = []
         for precision in target.precisions:
-            chosen = files if precision == "fp32" else quantise_int8(_model_file(files), Path(folder))
             try:
+                chosen = _convert(checkpoint, precision, files, run)
                 version = _version(checkpoint, precision, chosen, run)
-            except FidelityError as error:
+            except (FidelityError, BundleRejected) as error:
                 if not versions:
                     raise
                 say(f"{precision} is not published: {error.message}")
@@ -111,6 +117,21 @@ def _reference_run(
     logits = np.array(checkpoint.logits(encodings, double=True))
     mean = float(logits[: 2 * len(held_out)].mean()) if held_out and center else 0.0
     return _ReferenceRun(items, encodings, logits, held_out, mean)
+
+
+def _convert(checkpoint: Checkpoint, precision: Precision, fp32: Sequence[Path], run: _ReferenceRun) -> Sequence[Path]:
+    """The files of a precision, made from the fp32 files, beside them."""
+    source = _model_file(fp32)
+    folder = source.parent.parent
+    if precision == "int8":
+        return quantise_int8(source, folder)
+    if precision == "fp16":
+        files = convert_fp16(source, folder)
+        longest_last = sorted(run.encodings, key=len)
+        spread = longest_last[:: max(1, len(longest_last) // RANGE_TEXTS)]
+        check_range(source, _model_file(files), [pad([entry], checkpoint.format.pad_id) for entry in spread])
+        return files
+    return fp32
 
 
 def _version(checkpoint: Checkpoint, precision: Precision, files: Sequence[Path], run: _ReferenceRun) -> Version:
@@ -188,9 +209,11 @@ def recalibrate(
 def describe_fidelity(fidelity: Fidelity) -> str:
     """One line for people."""
     accuracy = "" if fidelity.accuracy_change is None else f", accuracy {fidelity.accuracy_change:+.4f}"
+    change = fidelity.max_probability_change
+    probability = "" if change is None else f", max |ΔP| {change:.2g}"
     return (
         f"against {fidelity.reference} on {fidelity.texts} texts: max |Δ| {fidelity.max_abs_difference:.2g}, "
-        f"Spearman {fidelity.spearman:.5f}{accuracy}"
+        f"Spearman {fidelity.spearman:.5f}{probability}{accuracy}"
     )
 
 

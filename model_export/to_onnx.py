@@ -31,7 +31,7 @@ def export_fp32(checkpoint: Checkpoint, directory: Path) -> list[Path]:
         The bundle's model files: `model.onnx`, and external data where the model is too large for one file.
     """
     raw = directory / "raw"
-    with _quiet():
+    with quiet():
         onnx_export_from_model(checkpoint.model, raw, task="text-classification", opset=_OPSET, do_validation=False)
     target = directory / "fp32"
     target.mkdir()
@@ -39,10 +39,10 @@ def export_fp32(checkpoint: Checkpoint, directory: Path) -> list[Path]:
     if kind in _FUSED_AS:
         _fuse(raw / MODEL_FILE, target / MODEL_FILE, checkpoint.model.config, _FUSED_AS[kind])
     else:
-        for path in _model_files(raw):
+        for path in model_files(raw):
             shutil.move(path, target / path.name)
     shutil.rmtree(raw)
-    return _model_files(target)
+    return model_files(target)
 
 
 def quantise_int8(fp32: Path, directory: Path) -> list[Path]:
@@ -52,7 +52,7 @@ def quantise_int8(fp32: Path, directory: Path) -> list[Path]:
     """
     target = directory / "int8"
     target.mkdir()
-    with _quiet():
+    with quiet():
         quantize_dynamic(
             fp32,
             target / MODEL_FILE,
@@ -62,7 +62,7 @@ def quantise_int8(fp32: Path, directory: Path) -> list[Path]:
             # Fused operators hide the type of what flows between them from the quantiser.
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
-    return _model_files(target)
+    return model_files(target)
 
 
 def _kept_in_float(path: Path) -> list[str]:
@@ -75,7 +75,7 @@ def _kept_in_float(path: Path) -> list[str]:
 
 
 def _fuse(source: Path, target: Path, config: Any, kind: str) -> None:
-    with _quiet():
+    with quiet():
         options = FusionOptions(kind)
         model = optimize_model(
             str(source),
@@ -87,13 +87,13 @@ def _fuse(source: Path, target: Path, config: Any, kind: str) -> None:
         model.save_model_to_file(str(target))
 
 
-def _model_files(directory: Path) -> list[Path]:
+def model_files(directory: Path) -> list[Path]:
     """`model.onnx` and its external data; not the configuration that optimum writes beside them."""
     return sorted(path for path in directory.iterdir() if path.name.startswith(MODEL_FILE))
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """The exporters warn about things that parity checks decide; their noise would hide our own words."""
     previous = logging.root.manager.disable
     logging.disable(logging.WARNING)

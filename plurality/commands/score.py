@@ -25,7 +25,7 @@ def score(
     store: Annotated[Path | None, typer.Option(help="Model store. [env: PLURALITY_STORE]")] = None,
     model: Annotated[str | None, typer.Option(help="name, name@alias or name@digest.")] = None,
     output: Annotated[Path | None, typer.Option(help="Where the rewards go (default: standard output).")] = None,
-    device: Annotated[DeviceOption | None, typer.Option(help="cpu or cuda.")] = None,
+    device: Annotated[DeviceOption | None, typer.Option(help="cpu, cuda or tensorrt.")] = None,
 ) -> None:
     """Score a JSONL file without a server, by the very code that the server runs.
 

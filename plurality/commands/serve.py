@@ -15,8 +15,8 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1).")] = None,
     port: Annotated[int | None, typer.Option(help="Port of the API (default 8080; 0: any free one).")] = None,
     ops_port: Annotated[int | None, typer.Option(help="Port of probes and /metrics (default 9090).")] = None,
-    device: Annotated[DeviceOption | None, typer.Option(help="cpu, or cuda: never a silent fallback.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads of an engine call (default: all cores).")] = None,
+    device: Annotated[DeviceOption | None, typer.Option(help="cpu, cuda or tensorrt: never a silent fallback.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of an engine call (default: measured).")] = None,
     drain_delay_s: Annotated[
         float | None, typer.Option(help="Serve on for so long after SIGTERM (default 0; 5 behind a load balancer).")
     ] = None,

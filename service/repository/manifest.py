@@ -87,6 +87,9 @@ class Fidelity(Closed):
     spearman: float
     accuracy_change: float | None
     """Pairwise accuracy less the reference's, in [-1, 1]; None where no labelled pairs were at hand."""
+    max_probability_change: float | None = Field(default=None, ge=0, le=1)
+    """Largest change of σ(r_a − r_b), on the labelled pairs, or on consecutive texts where there are none; None in
+    manifests that were written before it was measured."""
 
 
 class Provenance(Closed):

@@ -1,26 +1,49 @@
 """onnxruntime behind the `Backend` protocol: from verified bytes, on exactly the device that was asked for."""
 
+import contextlib
+import ctypes
+import hashlib
 import importlib.metadata
+import io
+import os
 import threading
-from collections.abc import Mapping
-from typing import Any, Literal, Self
+from collections.abc import Mapping, Set
+from functools import cache
+from pathlib import Path
+from typing import Literal, Self
 
 import numpy as np
 import onnxruntime as ort
 
-from service.domain import Batch, Float32
+from service.domain import Batch, Float32, Int64
 from service.errors import BundleRejected, ConfigurationError, InferenceFailed
+from service.telemetry.logs import get_logger
 
-Device = Literal["cpu", "cuda"]
-_PROVIDERS: Mapping[str, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+Device = Literal["cpu", "cuda", "tensorrt"]
+Providers = list[tuple[str, dict[str, str]]]
+"""In onnxruntime's order: what the first cannot run goes to the next; options as text."""
+_PROVIDERS: Mapping[Device, str] = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
 _INPUTS = {"input_ids", "attention_mask", "token_type_ids", "position_ids"}
+_PROBE = (
+    b'\x08\x08:5\n\x0e\n\x01x\n\x01x\x12\x01y"\x03Add\x12\x01pZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
+    b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r"
+)
+"""An ONNX model: y = x + x, float32 of shape [1], opset 13."""
 
 
 def check_runtime(device: Device) -> None:
     """Refuse a runtime that would silently do something else than asked.
 
+    onnxruntime lists a GPU provider as available when its package was built with it; whether it works shows only in
+    a session, which otherwise falls back to the CPU with a line in the log. So a GPU must first run a tiny model.
+
     Raises:
-        ConfigurationError: two onnxruntime distributions shadow each other, or the device's provider is absent.
+        ConfigurationError: two onnxruntime distributions shadow each other, or the device's provider is absent or
+            does not come up; with the cause and the cure.
     """
     installed = {name for name in ("onnxruntime", "onnxruntime-gpu") if _is_installed(name)}
     if len(installed) > 1:
@@ -34,6 +57,8 @@ def check_runtime(device: Device) -> None:
             f"device {device} was asked for, but this onnxruntime has no {provider}; "
             "install the extra `gpu` on a machine with a GPU, or ask for --device cpu"
         )
+    if device != "cpu":
+        _probe(device)
 
 
 def _is_installed(distribution: str) -> bool:
@@ -44,13 +69,87 @@ def _is_installed(distribution: str) -> bool:
     return True
 
 
+@cache  # what raises is not kept
+def _probe(device: Device) -> None:
+    provider = _PROVIDERS[device]
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find, of which much is not needed
+        ort.preload_dlls()  # CUDA and cuDNN as pip installs them lie where no loader looks
+    try:
+        session = ort.InferenceSession(_PROBE, providers=provider_chain(device, engine_cache=None), enable_fallback=0)
+        if session.get_providers()[0] == provider:
+            session.run(None, {"x": np.ones(1, np.float32)})
+            return
+        cause = "no GPU that it supports answers"
+    except Exception as error:  # noqa: BLE001 - onnxruntime raises its own types, all without a common root
+        cause = _brief(error)
+    raise ConfigurationError(
+        f"device {device} was asked for, but {provider} does not come up: {_missing_library(device) or cause}; check "
+        "the driver with `nvidia-smi`, install the CUDA and cuDNN of this onnxruntime "
+        "(`pip install 'onnxruntime-gpu[cuda,cudnn]'`) and, for tensorrt, TensorRT; or ask for --device cpu"
+    )
+
+
+def _missing_library(device: Device) -> str | None:
+    """What the loader says of the provider's library: onnxruntime only logs it."""
+    library = Path(ort.__file__).parent / "capi" / f"libonnxruntime_providers_{device}.so"
+    try:
+        ctypes.CDLL(str(library))
+    except OSError as error:
+        # Symbols are resolved by onnxruntime, which loads its own libraries in an order of its own.
+        return None if "undefined symbol" in str(error) else str(error)
+    return None
+
+
+def provider_chain(device: Device, *, engine_cache: Path | None) -> Providers:
+    """The providers of a session and their options.
+
+    Args:
+        engine_cache: where TensorRT keeps the engines of this one model; None: it builds them at every start.
+    """
+    # TF32 keeps 10 bits of a factor's 23: an fp32 version would miss its golden rewards. Who wants speed takes fp16.
+    cuda = ("CUDAExecutionProvider", {"use_tf32": "0"})
+    if device == "cpu":
+        return [("CPUExecutionProvider", {})]
+    if device == "cuda":
+        return [cuda]
+    options: dict[str, str] = {}
+    if engine_cache:
+        options = {
+            "trt_engine_cache_enable": "1",
+            "trt_engine_cache_path": str(engine_cache),
+            "trt_timing_cache_enable": "1",
+            "trt_timing_cache_path": str(engine_cache),
+        }
+    return [("TensorrtExecutionProvider", options), cuda]
+
+
+def engine_cache_folder(model: bytes, external: Mapping[str, bytes], environment: Mapping[str, str]) -> Path | None:
+    """A folder for the engines of exactly this model, or None where none can be made.
+
+    TensorRT names an engine by the graph's shape and not by its weights: two versions of one architecture in one
+    folder would get each other's rewards. So the folder's name is the digest of all weights.
+    """
+    digest = hashlib.sha256(model)
+    for name in sorted(external):
+        digest.update(external[name])
+    root = environment.get("XDG_CACHE_HOME") or f"{environment.get('HOME', '')}/.cache"
+    folder = Path(root) / "plurality" / "tensorrt" / digest.hexdigest()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
+
+
 class OrtBackend:
     """One onnxruntime session of one model version. `run` may be called from several threads."""
 
-    def __init__(self, session: ort.InferenceSession) -> None:
+    def __init__(self, session: ort.InferenceSession, *, bound: bool = False) -> None:
+        """`bound`: run through IO binding, as on a GPU; otherwise through `session.run`."""
         self._session: ort.InferenceSession | None = session
         self._inputs = frozenset(entry.name for entry in session.get_inputs())
         self._output = session.get_outputs()[0].name
+        self._engine_call = _run_bound if bound else _run_plain
         self._closing = threading.Lock()
 
     @classmethod
@@ -63,9 +162,15 @@ class OrtBackend:
         """
         check_runtime(device)
         provider = _PROVIDERS[device]
+        kept = engine_cache_folder(model, external, os.environ) if device == "tensorrt" else None
+        if device == "tensorrt" and kept is None:
+            get_logger(__name__).warning("engines_not_kept", cure="set XDG_CACHE_HOME to a writable folder")
         try:
             session = ort.InferenceSession(
-                model, _session_options(external, threads), providers=[provider], enable_fallback=0
+                model,
+                _session_options(external, threads),
+                providers=provider_chain(device, engine_cache=kept),
+                enable_fallback=0,
             )
         except Exception as error:  # noqa: BLE001 - onnxruntime raises its own types, all without a common root
             raise BundleRejected(f"onnxruntime cannot load model.onnx: {_brief(error)}", reason="parse") from None
@@ -74,7 +179,7 @@ class OrtBackend:
         unknown = {entry.name for entry in session.get_inputs()} - _INPUTS
         if unknown:
             raise BundleRejected(f"model.onnx wants inputs we do not know: {sorted(unknown)}", reason="op")
-        return cls(session)
+        return cls(session, bound=device != "cpu")
 
     def run(self, batch: Batch) -> Float32:
         """Logits, float32 [B]. Raises InferenceFailed with the runtime's reason."""
@@ -82,7 +187,7 @@ class OrtBackend:
         if session is None:
             raise InferenceFailed("the model version is closed")
         try:
-            logits = session.run([self._output], self._feed(batch))[0]
+            logits = self._engine_call(session, self._output, model_inputs(batch, self._inputs))
         except Exception as error:  # noqa: BLE001 - the batch boundary: a failing run fails its items only
             raise InferenceFailed(f"onnxruntime failed: {_brief(error)}") from None
         rows = batch.input_ids_BT.shape[0]
@@ -90,18 +195,42 @@ class OrtBackend:
             raise InferenceFailed(f"expected one logit an item, shape [{rows}, 1]; got {list(logits.shape)}")
         return np.asarray(logits, dtype=np.float32).reshape(rows)
 
-    def _feed(self, batch: Batch) -> dict[str, Any]:
-        feed: dict[str, Any] = {"input_ids": batch.input_ids_BT, "attention_mask": batch.attention_mask_BT}
-        if "token_type_ids" in self._inputs:
-            feed["token_type_ids"] = batch.token_type_ids_BT
-        if "position_ids" in self._inputs:
-            feed["position_ids"] = np.maximum(batch.attention_mask_BT.cumsum(axis=1) - 1, 0)
-        return feed
-
     def close(self) -> None:
         """Drop the session. Idempotent."""
         with self._closing:
             self._session = None
+
+
+def _run_plain(session: ort.InferenceSession, output: str, feed: Mapping[str, Int64]) -> Float32:
+    logits: Float32 = session.run([output], dict(feed))[0]
+    return logits
+
+
+def _run_bound(session: ort.InferenceSession, output: str, feed: Mapping[str, Int64]) -> Float32:
+    """One copy to the device for each input, when it is bound, and one back for the logits, when the run ends.
+
+    The binding belongs to this call alone, so lanes share nothing but the session, whose runs are thread-safe: with two
+    lanes the next batch is padded and copied while the GPU runs the one before. The host buffers are numpy's, not
+    pinned: onnxruntime's Python API allocates pinned memory only from an `OrtEpDevice`, and its CUDA provider is none
+    unless it was built as a plugin (1.31). A batch is some 10 KB to 1 MB, so there is little to gain.
+    """
+    binding = session.io_binding()
+    for name, values in feed.items():
+        binding.bind_cpu_input(name, values)
+    binding.bind_output(output, "cpu")
+    session.run_with_iobinding(binding)
+    logits: Float32 = binding.get_outputs()[0].numpy()
+    return logits
+
+
+def model_inputs(batch: Batch, names: Set[str]) -> dict[str, Int64]:
+    """What a graph with these inputs reads, each [B, T]; positions count from the row's first token."""
+    feed = {"input_ids": batch.input_ids_BT, "attention_mask": batch.attention_mask_BT}
+    if "token_type_ids" in names:
+        feed["token_type_ids"] = batch.token_type_ids_BT
+    if "position_ids" in names:
+        feed["position_ids"] = np.maximum(batch.attention_mask_BT.cumsum(axis=1) - 1, 0)
+    return feed
 
 
 def _session_options(external: Mapping[str, bytes], threads: int | None) -> ort.SessionOptions:

@@ -107,12 +107,17 @@ def fastest_split(backends: Mapping[int, Backend], cores: int, shape: Shape, *, 
     for _ in range(rounds):
         for threads, backend in backends.items():
             rates[threads].append(_rate(backend, batch, lanes=cores // threads))
-    order = sorted(backends, reverse=True)
-    best = order[0]
-    for threads in order[1:]:
+    winner = pick(rates)
+    return cores // winner, winner
+
+
+def pick(rates: Mapping[int, Sequence[float]]) -> int:
+    """The number of threads whose median rate is clearly the best; the larger number where none is clearly better."""
+    best, *others = sorted(rates, reverse=True)
+    for threads in others:
         if np.median(rates[threads]) > _CLEARLY * np.median(rates[best]):
             best = threads
-    return cores // best, best
+    return best
 
 
 def _rate(backend: Backend, batch: Batch, *, lanes: int) -> float:

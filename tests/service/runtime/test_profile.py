@@ -1,7 +1,5 @@
 """Profiling an engine whose times are known: what is measured, what is left out, who wins the race."""
 
-import threading
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -9,7 +7,7 @@ import pytest
 
 from service.domain import Batch, Float32
 from service.runtime import profile as module
-from service.runtime.profile import Shape, fastest_split, measure_cells
+from service.runtime.profile import Shape, fastest_split, measure_cells, pick
 
 SHAPE = Shape(max_items=4, max_length=300, max_tokens=1024, token_id=7)
 
@@ -72,23 +70,19 @@ def test_the_budget_holds(clock: Clock, token_s: float) -> None:
     assert all(cell.seconds == pytest.approx(token_s * cell.items * cell.tokens) for cell in cells)
 
 
-class LockedBackend:
-    """An engine that sleeps: calls overlap, or wait for each other, as the test says."""
-
-    def __init__(self, *, overlapping: bool) -> None:
-        self.lock = threading.Semaphore(8 if overlapping else 1)
-
-    def run(self, batch: Batch) -> Float32:
-        with self.lock:
-            time.sleep(0.004)
-        return np.zeros(len(batch.input_ids_BT), dtype=np.float32)
-
-    def close(self) -> None:
-        pass
-
-
 def test_more_lanes_must_be_clearly_faster() -> None:
-    """Where calls overlap four lanes win; where they wait for each other one lane keeps all threads."""
-    for overlapping, expected in ((True, (4, 1)), (False, (1, 4))):
-        backends = {threads: LockedBackend(overlapping=overlapping) for threads in (4, 1)}
-        assert fastest_split(backends, 4, SHAPE) == expected
+    """By the medians, so that one bad round decides nothing; within 5% the larger number of threads stays."""
+    assert pick({4: [10, 10, 10], 1: [11, 11, 1]}) == 1
+    assert pick({4: [10, 10, 10], 1: [10.4, 10.4, 99]}) == 4
+    assert pick({4: [10], 2: [20], 1: [30]}) == 1
+    assert pick({4: [10], 2: [20], 1: [20.5]}) == 2
+
+
+def test_the_race_runs_every_split() -> None:
+    """Each candidate is called by all of its lanes, in every round, with one text of the race's length."""
+    clock = Clock()
+    backends = {threads: TimedBackend(clock, lambda b, n: 0.0) for threads in (4, 2, 1)}
+    lanes, threads = fastest_split(backends, 4, SHAPE, rounds=2)
+    assert lanes * threads == 4
+    assert {threads: len(backend.shapes) for threads, backend in backends.items()} == {4: 6, 2: 12, 1: 24}
+    assert {shape for backend in backends.values() for shape in backend.shapes} == {(1, 128)}
