@@ -1,0 +1,78 @@
+"""A virtual environment per peer, so that each runs with the versions that it wants and none disturbs ours."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+WORK = Path(".bench/environments")
+"""Where environments are built unless told otherwise."""
+_PEERS = Path(__file__).parent / "peers"
+_STAMP = "requirements.sha256"
+_SHOWN_LINES = 4
+_SHOWN_CHARACTERS = 200
+_PIP_TIMEOUT_S = 1800
+
+
+class EnvironmentFailed(Exception):
+    """A peer's environment cannot be built; the message says why. The benchmark goes on without the peer."""
+
+
+def environment(name: str, work: Path = WORK) -> Path:
+    """The python of `peers/<name>/requirements.txt`; built if it is absent, half-built or of other requirements.
+
+    Raises:
+        EnvironmentFailed: with pip's last lines.
+    """
+    requirements = _PEERS / name / "requirements.txt"
+    if not requirements.is_file():
+        raise EnvironmentFailed(f"no requirements for {name}: {requirements} is absent")
+    # Absolute, but not resolved: the link bin/python is what makes it the environment's python.
+    folder = work.absolute() / name
+    python, stamp, wanted = folder / "bin" / "python", folder / _STAMP, _digest(requirements)
+    if not (python.exists() and stamp.is_file() and stamp.read_text() == wanted):
+        _build(folder, python, requirements)
+        stamp.write_text(wanted)  # last: an interrupted build has no stamp
+    return python
+
+
+def installed_megabytes(python: Path) -> float:
+    """What the environment's site-packages take on the disk, in 10^6 bytes, as `du` counts."""
+    packages = next((python.parent.parent / "lib").glob("python*/site-packages"))
+    blocks = {(s.st_dev, s.st_ino): s.st_blocks for s in (path.lstat() for path in packages.rglob("*"))}
+    return sum(blocks.values()) * 512 / 1e6
+
+
+def _digest(requirements: Path) -> str:
+    return hashlib.sha256(sys.version.encode() + requirements.read_bytes()).hexdigest()
+
+
+def _build(folder: Path, python: Path, requirements: Path) -> None:
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+        venv.create(folder, with_pip=True, symlinks=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise EnvironmentFailed(f"cannot create {folder}: {error}") from error
+    torch = [line for line in requirements.read_text().splitlines() if line.startswith("torch==")]
+    if torch:  # first and alone, so that its CPU build is not replaced on another package's wish
+        _pip(python, *torch)
+    _pip(python, "--requirement", str(requirements))
+
+
+def _pip(python: Path, *arguments: str) -> None:
+    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_PIP_TIMEOUT_S, check=False)  # noqa: S603 - pinned requirements
+    except subprocess.TimeoutExpired:
+        raise EnvironmentFailed(f"pip install {' '.join(arguments)} took more than {_PIP_TIMEOUT_S} s") from None
+    if done.returncode:
+        raise EnvironmentFailed(f"pip install {' '.join(arguments)}: {_reason(done.stderr)}")
+
+
+def _reason(errors: str) -> str:
+    """Pip's last lines without its warnings, bounded: it lists every version that it did not want."""
+    lines = [line.strip() for line in errors.splitlines() if line.strip() and not line.startswith("WARNING:")]
+    return " / ".join(line[:_SHOWN_CHARACTERS] for line in lines[-_SHOWN_LINES:])

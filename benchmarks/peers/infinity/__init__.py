@@ -1,0 +1,1 @@
+"""Peer: Infinity, with its torch and its ONNX engine."""

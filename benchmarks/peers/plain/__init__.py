@@ -1,0 +1,1 @@
+"""Peer: torch, one forward a request."""

@@ -1,0 +1,1 @@
+"""Peer: onnxruntime behind FastAPI, batched with care."""
