@@ -119,6 +119,7 @@ async def _listen(app: ASGIApp, listener: socket.socket, http: HttpSettings) -> 
         lifespan="off",
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # nothing here asks for the client's address
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(http.graceful_timeout_s) + _LAST_REPLIES_S,

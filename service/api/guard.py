@@ -10,6 +10,7 @@ import uuid
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.admission import Gate
@@ -17,6 +18,8 @@ from service.api.errors import render_error
 from service.settings import HttpSettings
 from service.telemetry.metrics import Metrics
 
+CLIENT_LEFT = 499
+"""What proxies count a request as whose client closed the connection first; it is never sent."""
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _ROUTES = frozenset({
     "/rm/v1/score", "/rm/v1/preference", "/rm/v1/rank", "/rm/v1/models", "/docs", "/openapi.json",
@@ -63,6 +66,8 @@ class Guard:
         try:
             body = await self._read_body(scope["method"], headers, receive)
             await self._app(scope, _replay(body, receive), reply)
+        except ClientDisconnect:
+            exchange.status = CLIENT_LEFT
         except _Refused as refusal:
             self._metrics.rejected.labels(refusal.reason).inc()
             await _refuse(reply, refusal, exchange.request_id)

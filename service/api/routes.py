@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from starlette.requests import ClientDisconnect
 
 from service.api import replies, schemas
 from service.api.errors import ErrorBody, malformed
@@ -136,13 +137,19 @@ def _deadline(request: Request, limits: LimitSettings) -> float:
 
 
 async def unless_disconnected(request: Request, work: Awaitable[Result]) -> Result:
-    """Await `work`, but cancel it as soon as the client has gone: uvicorn itself would let it run on."""
+    """Await `work`, but cancel it as soon as the client has gone: uvicorn itself would let it run on.
+
+    Raises:
+        ClientDisconnect: the client has gone; nobody is there to be answered.
+    """
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnect(request))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             task.cancel()
+            await asyncio.wait({task})
+            raise ClientDisconnect
         return await task
     finally:
         gone.cancel()

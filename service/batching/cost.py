@@ -43,14 +43,24 @@ class CostModel:
         lengths = np.arange(0, max_tokens + self._step, self._step, dtype=np.float64)
         rows = _rows(cells, lengths, max_items)
         rows[2:] *= 1 + MIN_GAIN
-        self._table: list[list[float]] = np.maximum.accumulate(np.maximum.accumulate(rows, axis=1), axis=0).tolist()
-        self.worthwhile = _worthwhile(self._table)
+        table: Float64 = np.maximum.accumulate(np.maximum.accumulate(rows, axis=1), axis=0)
+        self._table: list[list[float]] = table.tolist()
+        self.worthwhile = _worthwhile(table)
         """The largest batch that beats its own best split at any length: there is no use in planning larger ones."""
+
+        self._by_length = np.ascontiguousarray(table[self.worthwhile : 0 : -1].T)
 
     def seconds(self, items: int, tokens: int) -> float:
         """Predicted time of one call."""
-        row = self._table[items]
-        return row[min(-(-tokens // self._step), len(row) - 1)]
+        return self._table[items][self._column(tokens)]
+
+    def descending(self, tokens: int) -> Float64:
+        """Predicted times of calls of worthwhile, ..., 2, 1 texts of this length."""
+        found: Float64 = self._by_length[self._column(tokens)]
+        return found
+
+    def _column(self, tokens: int) -> int:
+        return min(-(-tokens // self._step), len(self._by_length) - 1)
 
 
 def _rows(cells: Sequence[Cell], lengths: Float64, max_items: int) -> Float64:
@@ -86,9 +96,8 @@ def _line(cells: Sequence[Cell], lengths: Float64) -> Float64:
     return beyond
 
 
-def _worthwhile(table: Sequence[Sequence[float]]) -> int:
+def _worthwhile(rows: Float64) -> int:
     """The largest b with c(b, L) < min over i of c(i, L) + c(b - i, L) for some L."""
-    rows = np.array(table)
     for items in range(len(rows) - 1, 1, -1):
         split = np.min([rows[i] + rows[items - i] for i in range(1, items // 2 + 1)], axis=0)
         if (rows[items] < split).any():

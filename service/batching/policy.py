@@ -1,9 +1,11 @@
 """Which items share an engine call: pure functions of lengths, deadlines and the cost model. No asyncio, no clock."""
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
+
+import numpy as np
 
 from service.batching.cost import CostModel
 
@@ -43,8 +45,8 @@ class Policy:
 def partition(lengths: Sequence[int], policy: Policy) -> list[int]:
     """Split ascending lengths into contiguous batches so that the sum of predicted times is least.
 
-    Dynamic programming, exact, O(n * largest): best[i] = min over b of best[i - b] + c(b, lengths[i - 1]). Contiguous
-    batches of the sorted items lose nothing: swapping two items between batches never shortens either's longest.
+    Dynamic programming, exact: best[i] = min over b of best[i - b] + c(b, lengths[i - 1]). Contiguous batches of the
+    sorted items lose nothing: swapping two items between batches never shortens either's longest.
 
     Args:
         lengths: tokens, ascending.
@@ -52,19 +54,16 @@ def partition(lengths: Sequence[int], policy: Policy) -> list[int]:
     Returns:
         The end of each batch, ascending; the last is len(lengths).
     """
-    best = [0.0]
+    most = policy.largest
+    best = np.full(most + len(lengths), np.inf)  # best[most + i - 1] is for the first i items
+    best[most - 1] = 0.0
     back = [0]
-    for end in range(1, len(lengths) + 1):
-        longest = lengths[end - 1]
-        choice, least = 1, best[end - 1] + policy.cost.seconds(1, longest)
-        for items in range(2, min(end, policy.largest) + 1):
-            if items * longest > policy.limits.max_tokens:
-                break
-            total = best[end - items] + policy.cost.seconds(items, longest)
-            if total < least:
-                choice, least = items, total
-        best.append(least)
-        back.append(choice)
+    for end, longest in enumerate(lengths):
+        allowed = max(1, min(most, policy.limits.max_tokens // longest)) if longest else most
+        totals = best[end + most - allowed : end + most] + policy.cost.descending(longest)[-allowed:]
+        choice = int(totals.argmin())
+        best[end + most] = totals[choice]
+        back.append(allowed - choice)
     ends = []
     end = len(lengths)
     while end:
@@ -73,40 +72,47 @@ def partition(lengths: Sequence[int], policy: Policy) -> list[int]:
     return ends[::-1]
 
 
-def choose(lengths: Sequence[int], urgent: int, policy: Policy) -> range:
-    """The batch that the item at `urgent` belongs to in the best partition of its neighbourhood.
+def plan_around(lengths: Sequence[int], urgent: int, policy: Policy) -> list[range]:
+    """The batches of the best partition of the neighbourhood of the item at `urgent`.
 
     Args:
         lengths: tokens of all queued items, ascending.
         urgent: a place in `lengths`.
 
     Returns:
-        Places in `lengths`, contiguous, `urgent` among them.
+        Contiguous, disjoint places in `lengths`; one batch holds `urgent`. Where the neighbourhood was cut out of a
+        longer queue, its outermost batches are left out, unless `urgent` is in them: a neighbour may belong to them.
     """
     if policy.largest == 1:
-        return range(urgent, urgent + 1)
+        return [range(urgent, urgent + 1)]
     reach = _WINDOW * policy.largest
     low, high = max(0, urgent - reach), min(len(lengths), urgent + reach + 1)
-    ends = partition(lengths[low:high], policy)
-    place = bisect_right(ends, urgent - low)
-    start = ends[place - 1] if place else 0
-    return range(low + start, low + ends[place])
+    edges = [0, *partition(lengths[low:high], policy)]
+    batches = [range(low + start, low + end) for start, end in pairwise(edges)]
+    whole_from, whole_to = (0 if low == 0 else low + 1), (high if high == len(lengths) else high - 1)
+    return [b for b in batches if urgent in b or (b.start >= whole_from and b.stop <= whole_to)]
+
+
+def may_grow(lengths: Sequence[int], policy: Policy) -> bool:
+    """Whether one more item could join a batch of these ascending lengths."""
+    return len(lengths) < policy.largest and (len(lengths) + 1) * lengths[-1] <= policy.limits.max_tokens
 
 
 def shrink_to_deadlines(
-    batch: range, urgent: int, lengths: Sequence[int], deadlines: Sequence[float], now: float, policy: Policy
+    lengths: Sequence[int], deadlines: Sequence[float], urgent: int, now: float, policy: Policy
 ) -> range:
     """Cut a batch until, by prediction, it ends before the deadlines of all in it; the urgent item stays.
 
     Args:
-        batch: places in `lengths`, `urgent` among them.
-        deadlines: of the batch's items, in its order; seconds on the clock of `now`.
+        lengths: tokens of the batch's items, ascending.
+        deadlines: of the same items; seconds on the clock of `now`.
+        urgent: a place in the batch.
+
+    Returns:
+        The places that are left, contiguous.
     """
-    low, high = batch.start, batch.stop
-    while high - low > 1:
-        due = min(deadlines[low - batch.start : high - batch.start])
-        if now + policy.cost.seconds(high - low, lengths[high - 1]) <= due:
-            break
+    low, high = 0, len(lengths)
+    while high - low > 1 and now + policy.cost.seconds(high - low, lengths[high - 1]) > min(deadlines[low:high]):
         # The longest goes first: it costs the most. The urgent one never goes.
         if high - 1 > urgent:
             high -= 1

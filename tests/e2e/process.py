@@ -1,7 +1,6 @@
 """A real `plurality` process: started, asked, signalled, always ended by its own id."""
 
 import json
-import re
 import signal
 import subprocess
 import sys
@@ -29,6 +28,8 @@ class Served:
     api: str = ""
     ops: str = ""
     log: list[dict[str, Any]] = field(default_factory=list)
+    noise: list[str] = field(default_factory=list)
+    """What was written that is no record: tracebacks."""
 
     def read_until(self, event: str) -> dict[str, Any]:
         """Read log lines until an event."""
@@ -49,7 +50,9 @@ class Served:
     def wait(self) -> int:
         """The exit code; the rest of the log is read."""
         assert self.process.stderr is not None
-        self.log += [json.loads(line) for line in self.process.stderr if re.match(r"\{", line)]
+        rest = list(self.process.stderr)
+        self.log += [json.loads(line) for line in rest if line.startswith("{")]
+        self.noise += [line for line in rest if not line.startswith("{")]
         return self.process.wait(timeout=_STOP_S)
 
 

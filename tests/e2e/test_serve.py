@@ -1,6 +1,7 @@
 """The service as a user runs it: a process, sockets, signals."""
 
 import asyncio
+import json
 import signal
 import socket
 import subprocess
@@ -41,6 +42,23 @@ def test_not_ready_without_a_version(tmp_path: Path) -> None:
         reply = httpx.post(served.api + "/rm/v1/score", json=BODY)
         assert (reply.status_code, reply.json()["error"]["code"]) == (503, "not_ready")
         assert served.stop() == 0
+
+
+def test_a_leaving_client_is_no_error(published: Path) -> None:
+    """Clients that close the connection while their items are scored: no traceback, status 499, the rest goes on."""
+    body = json.dumps({"items": [{"prompt": "word " * 400, "response": str(i)} for i in range(200)]}).encode()
+    with serving(published) as served:
+        address = urlsplit(served.api)
+        head = f"POST /rm/v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        for _ in range(3):
+            with socket.create_connection((address.hostname, address.port)) as client:
+                client.sendall(head + body)
+        left = 'rm_requests_total{model="",route="/rm/v1/score",status="499",version=""} 3.0'
+        while left not in httpx.get(served.ops + "/metrics").text:
+            assert served.process.poll() is None
+        assert httpx.post(served.api + "/rm/v1/score", json=BODY).status_code == 200
+        assert served.stop() == 0
+        assert served.noise == []
 
 
 def test_sigterm_under_load_loses_nothing(published: Path) -> None:

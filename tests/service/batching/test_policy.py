@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.batching.cost import Cell, CostModel
-from service.batching.policy import BatchLimits, Policy, choose, partition, shrink_to_deadlines
+from service.batching.policy import BatchLimits, Policy, may_grow, partition, plan_around, shrink_to_deadlines
 
 NOW = 100.0
 exact = settings(derandomize=True, max_examples=300, deadline=None)
@@ -64,37 +64,47 @@ def test_no_split_of_the_items_is_faster(lengths: list[int], policy: Policy) -> 
 
 
 @exact
-@given(st.lists(st.integers(1, 64), min_size=1, max_size=60).map(sorted), policies, st.data())
-def test_the_chosen_batch_holds_the_urgent_item(lengths: list[int], policy: Policy, data: st.DataObject) -> None:
-    """Whatever the costs: the urgent item runs, and the limits hold."""
+@given(st.lists(st.integers(1, 64), min_size=1, max_size=120).map(sorted), policies, st.data())
+def test_the_plan_around_the_urgent_item(lengths: list[int], policy: Policy, data: st.DataObject) -> None:
+    """Whatever the costs: one batch holds the urgent item, batches are disjoint, the limits hold.
+
+    Where the neighbourhood is the whole queue, the plan is the best partition.
+    """
     urgent = data.draw(st.integers(0, len(lengths) - 1))
-    batch = choose(lengths, urgent, policy)
-    assert urgent in batch
-    assert allowed(lengths, batch, policy)
-    if len(lengths) <= 2 * 4 * policy.largest:
+    batches = plan_around(lengths, urgent, policy)
+    assert sum(urgent in batch for batch in batches) == 1
+    assert all(allowed(lengths, batch, policy) for batch in batches)
+    assert all(one.stop <= other.start for one, other in itertools.pairwise(batches))
+    reach = 4 * policy.largest
+    if policy.largest > 1 and urgent <= reach and len(lengths) - urgent - 1 <= reach:
         ends = partition(lengths, policy)
-        whole = next(range(start, end) for start, end in itertools.pairwise([0, *ends]) if start <= urgent < end)
-        reach = 4 * policy.largest
-        if urgent < reach and len(lengths) - urgent <= reach:
-            assert batch == whole, "where the window sees everything, the choice is the best partition's"
+        assert batches == [range(start, end) for start, end in itertools.pairwise([0, *ends])]
+
+
+@exact
+@given(lengths_of, policies)
+def test_a_batch_that_may_not_grow_is_full(lengths: list[int], policy: Policy) -> None:
+    """One more item of the same length would break a limit, and only then."""
+    more = [*lengths, lengths[-1]]
+    fits = len(more) <= policy.largest and len(more) * more[-1] <= policy.limits.max_tokens
+    assert may_grow(lengths, policy) == fits
 
 
 @exact
 @given(lengths_of, policies, st.data())
 def test_a_batch_is_cut_to_its_deadlines(lengths: list[int], policy: Policy, data: st.DataObject) -> None:
     """What is left ends in time by prediction, or is the urgent item alone; it only ever gets smaller."""
+    lengths = lengths[: policy.largest]
     urgent = data.draw(st.integers(0, len(lengths) - 1))
     deadlines = data.draw(st.lists(st.floats(NOW, NOW + 3), min_size=len(lengths), max_size=len(lengths)))
-    whole = range(len(lengths))
-    cut = shrink_to_deadlines(whole, urgent, lengths, deadlines, NOW, policy) if len(whole) <= 6 else whole
+    cut = shrink_to_deadlines(lengths, deadlines, urgent, NOW, policy)
     assert urgent in cut
-    if 1 < len(cut) <= 6:
-        end = NOW + policy.cost.seconds(len(cut), lengths[cut.stop - 1])
-        assert end <= min(deadlines[cut.start : cut.stop])
+    if len(cut) > 1:
+        assert NOW + policy.cost.seconds(len(cut), lengths[cut.stop - 1]) <= min(deadlines[cut.start : cut.stop])
 
 
-def test_planning_is_a_small_part_of_the_work() -> None:
-    """Counted, not timed: with 4,096 queued a choice looks at no more lengths than its window holds."""
+def test_planning_looks_at_a_neighbourhood() -> None:
+    """Counted, not timed: with 4,096 queued a plan reads no more lengths than its window holds."""
     cells = [Cell(b, n, 0.01) for b in (1, 16, 64) for n in (16, 512)]
     policy = Policy(BatchLimits(64, 32768), CostModel(cells, max_items=64, max_tokens=512))
     looked = 0
@@ -106,5 +116,5 @@ def test_planning_is_a_small_part_of_the_work() -> None:
             looked += len(found) if isinstance(where, slice) else 1
             return found
 
-    assert choose(Counted(sorted(1 + i % 512 for i in range(4096))), 2000, policy)
+    assert plan_around(Counted(sorted(1 + i % 512 for i in range(4096))), 2000, policy)
     assert looked <= 2 * 4 * 64 + 1

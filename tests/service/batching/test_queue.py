@@ -78,6 +78,36 @@ def test_within_the_limits(queued: list[Item], how: Policy) -> None:
 
 @exact
 @given(
+    st.lists(st.tuples(st.sampled_from(["add", "take", "take", "kill", "later"]), st.integers(0, 10**6)), max_size=120),
+    policies,
+)
+def test_any_history(history: list[tuple[str, int]], how: Policy) -> None:
+    """Kept plans never bring anything back: whatever comes, dies and runs in between, each item leaves once, alive."""
+    queue: PendingQueue[Item] = PendingQueue(how)
+    waiting: list[Item] = []
+    now = NOW
+    for what, draw in history:
+        if what == "add":
+            waiting.append(Item(1 + draw % 512, now + 0.1 + draw % 7))
+            queue.add(waiting[-1], now)
+        elif what == "kill" and waiting:
+            waiting[draw % len(waiting)].abandoned = True
+        elif what == "later":
+            now += (draw % 100) / 50
+        elif what == "take":
+            alive = any(not item.abandoned and item.deadline > now for item in waiting)
+            taken = queue.take(now)
+            assert bool(taken.run) == alive
+            assert all(not item.abandoned and item.deadline > now for item in taken.run)
+            longest = max((item.tokens for item in taken.run), default=0)
+            assert len(taken.run) <= 1 or len(taken.run) * longest <= how.limits.max_tokens
+            for item in taken.run + taken.expired + taken.abandoned:
+                waiting.remove(item)
+        assert len(queue) == len(waiting)
+
+
+@exact
+@given(
     st.lists(st.tuples(st.integers(1, 512), st.floats(0.1, 300.0), st.floats(0.0, 1.0)), min_size=1, max_size=60),
     st.integers(1, 512),
 )
@@ -96,6 +126,18 @@ def test_nobody_starves(arrivals: list[tuple[int, float, float]], tokens: int) -
             return
         now += gap
         assert now - gap <= NOW + AGEING_S, "overtaken by an item that came more than ageing_s later"
+
+
+def test_what_comes_later_joins_a_batch_that_has_room() -> None:
+    """A plan is kept only while nothing could join it: the late item of the same length runs with the others."""
+    queue: PendingQueue[Item] = PendingQueue(policy(launch=1.0, largest=4))
+    for length in (10, 10, 400, 400):
+        queue.add(Item(length, 201.0 if length == 10 else 250.0), NOW)
+    queue.add(Item(400, 200.5), NOW)
+    first = queue.take(NOW)
+    queue.add(Item(10, 260.0), NOW)
+    second = queue.take(NOW)
+    assert sorted(item.tokens for item in first.run + second.run) == [10, 10, 10, 400, 400, 400]
 
 
 def test_like_lengths_share_a_batch() -> None:
