@@ -164,8 +164,10 @@ def sample_items(count: int, *, seed: int = 0) -> list[ScoreItem]:
 def _text(rng: random.Random, log_median: float) -> str:
     if rng.random() < 0.02:
         return ""
-    words = [
-        rng.choice(_SCRAPS) if rng.random() < 0.04 else rng.choice(_WORDS)
-        for _ in range(max(1, round(rng.lognormvariate(log_median, 0.8))))
-    ]
-    return " ".join(words).capitalize() + rng.choice(".?!")
+    words = sample_words(rng, max(1, round(rng.lognormvariate(log_median, 0.8))))
+    return words.capitalize() + rng.choice(".?!")
+
+
+def sample_words(rng: random.Random, count: int) -> str:
+    """So many words, a few of them scraps of code, numbers and other scripts."""
+    return " ".join(rng.choice(_SCRAPS) if rng.random() < 0.04 else rng.choice(_WORDS) for _ in range(count))

@@ -1,0 +1,60 @@
+"""The offline limit: the same version through onnxruntime with the service's own plan, all texts known, no HTTP."""
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from service.batching.policy import Policy, partition
+from service.domain import Encoding, ScoreItem
+from service.repository.bundle import batch_policy
+from service.repository.store import version_directory
+from service.repository.tuned import TunedModel, load_tuned
+from service.runtime.backend import pad
+from service.settings import read_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A measured amount of work."""
+
+    items: int
+    wall_s: float
+    cpu_s: float
+
+    @property
+    def per_s(self) -> float:
+        """Items a second."""
+        return self.items / self.wall_s
+
+    @property
+    def per_cpu_s(self) -> float:
+        """Items a second of CPU time."""
+        return self.items / self.cpu_s
+
+
+@contextmanager
+def opened(store: Path, model: str, digest: str, work: Path) -> Iterator[tuple[TunedModel, Policy]]:
+    """A version with its profile, as the service would open it."""
+    settings = read_settings({"store": store, "cache_dir": work / "cache", "log_level": "error"}, {})
+    tuned = load_tuned(version_directory(store, model, digest), settings)
+    try:
+        yield tuned, batch_policy(tuned, settings)
+    finally:
+        tuned.model.backend.close()
+
+
+def offline(tuned: TunedModel, policy: Policy, items: Sequence[ScoreItem]) -> Rate:
+    """Tokenise everything, cut it into the batches of least predicted time, run them on the profile's lanes."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    encoded = [entry for entry in tuned.model.tokeniser.encode(items) if isinstance(entry, Encoding)]
+    encoded.sort(key=len)
+    ends = partition([len(entry) for entry in encoded], policy)
+    batches = [encoded[start:end] for start, end in pairwise([0, *ends])]
+    with ThreadPoolExecutor(tuned.profile.lanes) as lanes:
+        # The longest first: the lanes then end together.
+        list(lanes.map(lambda batch: tuned.model.backend.run(pad(batch, tuned.model.pad_id)), batches[::-1]))
+    return Rate(len(items), time.perf_counter() - wall, time.process_time() - cpu)

@@ -1,0 +1,74 @@
+"""Our own service as a process, and what any process costs: CPU seconds and memory, its children included."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+_STOP_S = 30
+_POLL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running `plurality serve`."""
+
+    url: str
+    ops: str
+    pid: int
+    start_seconds: float
+    """From the start of its process until it listens with the model loaded."""
+
+
+@contextmanager
+def serving(store: Path, work: Path, settings: Mapping[str, str] | None = None) -> Iterator[Service]:
+    """`plurality serve` on free ports of loopback. `settings`: PLURALITY_ variables without the prefix."""
+    variables = {f"PLURALITY_{name}": value for name, value in (settings or {}).items()}
+    environment = {**os.environ, "PLURALITY_CACHE_DIR": str(work / "cache"), **variables}
+    command = [sys.executable, "-m", "plurality", "serve", "--store", str(store), "--port", "0", "--ops-port", "0"]
+    began = time.perf_counter()
+    with tempfile.NamedTemporaryFile("w+") as log:  # a pipe that nobody reads would block the service once it is full
+        process = subprocess.Popen(command, stderr=log, env=environment)  # noqa: S603 - our own command
+        try:
+            listening = _listening(process, Path(log.name))
+            yield Service(listening["api"], listening["ops"], process.pid, time.perf_counter() - began)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_STOP_S)
+            process.kill()
+            process.wait()
+
+
+def _listening(process: "subprocess.Popen[bytes]", log: Path) -> dict[str, str]:
+    while process.poll() is None:
+        for line in log.read_text().splitlines(keepends=True):
+            if line.endswith("\n") and '"event": "listening"' in line:
+                found: dict[str, str] = json.loads(line)
+                return found
+        time.sleep(_POLL_S)
+    raise RuntimeError(f"the service ended before it listened: {log.read_text()[-500:]}")
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process and its living children."""
+    return sum(times.user + times.system for times in (each.cpu_times() for each in _family(pid)))
+
+
+def resident_megabytes(pid: int) -> float:
+    """Resident memory of a process and its children, in 10^6 bytes."""
+    return sum(each.memory_info().rss for each in _family(pid)) / 1e6
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    parent = psutil.Process(pid)
+    return [parent, *parent.children(recursive=True)]
