@@ -68,9 +68,9 @@ def main() -> None:
     command = f"python -m benchmarks.mechanisms --rounds {options.rounds} --items {options.items}"
     text = "\n".join([
         "# What each mechanism gains\n",
-        f"Made by `{command}`. {machine()} 32 clients; ratio of the rounds: median (least–most). `mixed`: texts of "
-        "200 tokens on average, one a request; `repeated`: each text asked four times at once; `group`: 32 responses of "
-        "20 tokens to one prompt of 400.\n",
+        f"Made by `{command}`. {machine()} 32 clients; ratio of the rounds: median (least–most). `mixed`: texts "
+        "of 200 tokens on average, one a request; `repeated`: each text asked four times at once; `group`: 32 "
+        "responses of 20 tokens to one prompt of 400.\n",
         *lines,
         "\n## Planning\n",
         *planning(),

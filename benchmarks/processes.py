@@ -30,11 +30,27 @@ class Service:
 
 
 @contextmanager
-def serving(store: Path, work: Path, settings: Mapping[str, str] | None = None) -> Iterator[Service]:
-    """`plurality serve` on free ports of loopback. `settings`: PLURALITY_ variables without the prefix."""
+def serving(
+    store: Path, work: Path, settings: Mapping[str, str] | None = None, *, python: Path | None = None
+) -> Iterator[Service]:
+    """`plurality serve` on free ports of loopback. `settings`: PLURALITY_ variables without the prefix.
+
+    `python`: of the environment to serve with; ours by default.
+    """
     variables = {f"PLURALITY_{name}": value for name, value in (settings or {}).items()}
     environment = {**os.environ, "PLURALITY_CACHE_DIR": str(work / "cache"), **variables}
-    command = [sys.executable, "-m", "plurality", "serve", "--store", str(store), "--port", "0", "--ops-port", "0"]
+    command = [
+        str(python or sys.executable),
+        "-m",
+        "plurality",
+        "serve",
+        "--store",
+        str(store),
+        "--port",
+        "0",
+        "--ops-port",
+        "0",
+    ]
     began = time.perf_counter()
     with tempfile.NamedTemporaryFile("w+") as log:  # a pipe that nobody reads would block the service once it is full
         process = subprocess.Popen(command, stderr=log, env=environment)  # noqa: S603 - our own command

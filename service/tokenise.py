@@ -4,7 +4,8 @@ What does not fit max_length is cut from the left of the prompt; only when no pr
 response, so that an answer's end is always read. A cut is always reported.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tokenizers import Encoding as RawEncoding
@@ -24,7 +25,9 @@ class Tokeniser:
     tokenizer: Tokenizer
     format: PairFormat | ChatFormat
     share_prompts: bool = True
-    """Tokenise a text that several items of one call hold once. Only pair formats cut their input where texts meet."""
+    """Tokenise what several items of one call share once."""
+    cuts: frozenset[str] = frozenset()
+    """Joints of a chat format that a chat may be cut before."""
 
     @classmethod
     def from_json(cls, tokenizer_json: str, input_format: PairFormat | ChatFormat) -> "Tokeniser":
@@ -34,7 +37,8 @@ class Tokeniser:
         tokenizer.no_padding()
         # In a pair the control tokens are ours to place: "[SEP]" inside a text is text.
         tokenizer.encode_special_tokens = input_format.kind == "pair"
-        return cls(tokenizer, input_format)
+        cuts = seams(tokenizer, input_format.joints.values()) if isinstance(input_format, ChatFormat) else frozenset()
+        return cls(tokenizer, input_format, cuts=cuts)
 
     def encode(self, items: Sequence[ScoreItem]) -> list[Encoded]:
         """One result per item, in order: its encoding, or the reason why it has none.
@@ -43,7 +47,7 @@ class Tokeniser:
         """
         if isinstance(self.format, PairFormat):
             return _encode_pairs(self.tokenizer, self.format, items, share=self.share_prompts)
-        return _encode_chats(self.tokenizer, self.format, items)
+        return _encode_chats(self.tokenizer, self.format, items, self.cuts if self.share_prompts else frozenset())
 
 
 def _encode_pairs(tokenizer: Tokenizer, form: PairFormat, items: Sequence[ScoreItem], *, share: bool) -> list[Encoded]:
@@ -134,24 +138,69 @@ def _content(form: ChatFormat, text: str) -> str:
     return text.strip() if form.trim else text
 
 
-def _encode_chats(tokenizer: Tokenizer, form: ChatFormat, items: Sequence[ScoreItem]) -> list[Encoded]:
+def seams(tokenizer: Tokenizer, joints: Iterable[str]) -> frozenset[str]:
+    """Joints that a chat may be cut before without changing a single token, whatever stands on either side.
+
+    A tokeniser finds its added tokens first and treats what lies between them by itself. So a cut before a joint is
+    exact if the joint begins with an added token that takes no white space from its left and is not normalised, and if
+    no added token could lie across the cut.
+    """
+    added = tokenizer.get_added_tokens_decoder().values()
+    clean = [token.content for token in added if not (token.lstrip or token.normalized or token.single_word)]
+    across = {token.content[i:] for token in added for i in range(1, len(token.content))}
+    return frozenset(
+        joint
+        for joint in joints
+        if any(joint.startswith(text) for text in clean) and not any(joint.startswith(tail) for tail in across)
+    )
+
+
+def _encode_chats(
+    tokenizer: Tokenizer, form: ChatFormat, items: Sequence[ScoreItem], cuts: frozenset[str]
+) -> list[Encoded]:
     rendered: list[Rendered | InvalidInput] = []
     for item in items:
         try:
             rendered.append(render_chat(item, form))
         except InvalidInput as error:
             rendered.append(error)
-    texts = [entry.text for entry in rendered if isinstance(entry, Rendered)]
-    raw = iter(tokenizer.encode_batch(texts, add_special_tokens=False))
-    return [_cut_chat(next(raw), entry, form) if isinstance(entry, Rendered) else entry for entry in rendered]
+    good = [entry for entry in rendered if isinstance(entry, Rendered)]
+    tokens = iter(_tokenise_chats(tokenizer, good, cuts))
+    return [_cut_chat(next(tokens), entry, form) if isinstance(entry, Rendered) else entry for entry in rendered]
 
 
-def _cut_chat(raw: RawEncoding, rendered: Rendered, form: ChatFormat) -> Encoded:
-    ids: list[int] = raw.ids
+def _tokenise_chats(
+    tokenizer: Tokenizer, chats: Sequence[Rendered], cuts: frozenset[str]
+) -> list[tuple[list[int], list[int]]]:
+    """(ids, first characters) of each chat; a prompt that several chats begin with is tokenised once."""
+    prompts = Counter(chat.text[: chat.prompt_end] for chat in chats)
+    pieces = [
+        (chat.text[: chat.prompt_end], chat.text[chat.prompt_end :])
+        if chat.text[chat.prompt_end : chat.response_start] in cuts and prompts[chat.text[: chat.prompt_end]] > 1
+        else (chat.text,)
+        for chat in chats
+    ]
+    distinct = list(dict.fromkeys(piece for parts in pieces for piece in parts))
+    raw = dict(zip(distinct, tokenizer.encode_batch(distinct, add_special_tokens=False), strict=True))
+    return [_joined([raw[part] for part in parts], parts) for parts in pieces]
+
+
+def _joined(raw: Sequence[RawEncoding], parts: Sequence[str]) -> tuple[list[int], list[int]]:
+    ids: list[int] = []
+    starts: list[int] = []
+    before = 0
+    for encoding, part in zip(raw, parts, strict=True):
+        ids += encoding.ids
+        starts += [before + start for start, _ in encoding.offsets]
+        before += len(part)
+    return ids, starts
+
+
+def _cut_chat(tokens: tuple[list[int], list[int]], rendered: Rendered, form: ChatFormat) -> Encoded:
+    ids, starts = tokens
     cut = max(0, len(ids) - form.max_length)
     if cut == 0:
         return Encoding(tuple(ids), len(ids), 0)
-    starts = [start for start, _ in raw.offsets]
     prompt = [i for i, s in enumerate(starts) if rendered.prompt_start <= s < rendered.prompt_end]
     response = [i for i, s in enumerate(starts) if rendered.response_start <= s < rendered.response_end]
     dropped = set((prompt + response)[:cut])

@@ -1,14 +1,19 @@
 """Rendering and cutting: nothing but the prompt's beginning is cut while there is any of it."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer
 
+from model_export.checkpoint import open_checkpoint
 from service.domain import Encoding, Message, ScoreItem
 from service.errors import ControlTokenInText, UnsupportedConversation
 from service.repository.formats import ChatFormat, PairFormat
-from service.tokenise import Tokeniser, render_chat
+from service.tokenise import Encoded, Tokeniser, render_chat, seams
 from tests.fakes import FORMAT, word_tokeniser
+from tests.tiny import CHAT_KINDS, build_tiny_checkpoint
 
 words = st.lists(st.sampled_from("abcdefg"), max_size=90).map(" ".join)
 CHAT = ChatFormat(
@@ -113,3 +118,70 @@ def test_control_words_that_would_be_read_as_control(text: str) -> None:
     items = [ScoreItem(text, "a"), ScoreItem("a", text), ScoreItem("a", "b")]
     kinds = [type(entry) for entry in word_tokeniser().encode(items)]
     assert kinds == [ControlTokenInText, ControlTokenInText, Encoding]
+
+
+@pytest.fixture(scope="module")
+def chat_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tokeniser]:
+    """Tokenisers of tiny Llama and Qwen models, with the formats that export detects."""
+    folder = tmp_path_factory.mktemp("chats")
+    return {kind: open_checkpoint(str(build_tiny_checkpoint(kind, folder / kind))).tokeniser for kind in CHAT_KINDS}
+
+
+any_text = st.text(max_size=30) | st.sampled_from(["word " * 200, " edge ", "\n\n", "<|im", "<|eot_", "é👩‍👩‍👧‍👦"])
+
+
+@settings(derandomize=True, max_examples=150, deadline=None)
+@given(st.data(), any_text, st.lists(any_text, min_size=2, max_size=4))
+@pytest.mark.parametrize("kind", CHAT_KINDS)
+def test_a_shared_prompt_changes_no_token(
+    chat_models: dict[str, Tokeniser], kind: str, data: st.DataObject, prompt: str, responses: list[str]
+) -> None:
+    """Tokenised once or with each response: the same ids, the same cuts, whatever the texts."""
+    shared = chat_models[kind]
+    assert shared.cuts, "these templates can be cut"
+    turns = (Message("user", prompt), Message("assistant", data.draw(any_text)), Message("user", data.draw(any_text)))
+    items = [ScoreItem(data.draw(st.sampled_from([prompt, turns])), response) for response in responses]
+    assert _plain(shared.encode(items)) == _plain(replace(shared, share_prompts=False).encode(items))
+
+
+def _plain(encoded: list[Encoded]) -> list[object]:
+    return [entry if isinstance(entry, Encoding) else str(entry) for entry in encoded]
+
+
+def test_the_shared_prompt_is_tokenised_once(chat_models: dict[str, Tokeniser]) -> None:
+    """Of a group, the tokeniser gets the prompt once and each response's side by itself; a lone chat stays whole."""
+    seen: list[list[str]] = []
+
+    class Spy:
+        def __init__(self, tokenizer: Tokenizer) -> None:
+            self.tokenizer = tokenizer
+
+        def encode_batch(self, texts: list[str], *, add_special_tokens: bool) -> object:
+            seen.append(texts)
+            return self.tokenizer.encode_batch(texts, add_special_tokens=add_special_tokens)
+
+    model = chat_models["llama"]
+    spied = replace(model, tokenizer=Spy(model.tokenizer))
+    spied.encode([ScoreItem("the question", text) for text in ("one", "two", "three")])
+    spied.encode([ScoreItem("the question", "one"), ScoreItem("another", "one")])
+    assert [len(texts) for texts in seen] == [4, 2]
+    assert sum("the question" in text for text in seen[0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("token", "cut"),
+    [
+        (AddedToken("<x>", normalized=False), True),
+        (AddedToken("<x>", normalized=True), False),
+        (AddedToken("<x>", normalized=False, lstrip=True), False),
+        (AddedToken("<x>", normalized=False, single_word=True), False),
+    ],
+)
+def test_seams(token: AddedToken, cut: bool) -> None:
+    """Only tokens that nothing on their left can change; and not where another token could lie across."""
+    tokenizer = word_tokeniser().tokenizer
+    assert seams(tokenizer, ["<x> b"]) == frozenset()
+    tokenizer.add_special_tokens([token])
+    assert (seams(tokenizer, ["<x> b", "b <x>"]) == {"<x> b"}) == cut
+    tokenizer.add_special_tokens([AddedToken("a<x", normalized=False)])
+    assert seams(tokenizer, ["<x> b"]) == frozenset()
