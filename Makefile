@@ -14,7 +14,7 @@ RUNTIME ?= cpu
 DEMO_DIR ?= .demo
 PORT ?= 8080
 
-.PHONY: help install demo serve test e2e lint format types image-lint bench bench-gpu clean
+.PHONY: help install demo serve test e2e lint format types image-lint bench bench-more bench-gpu clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,11 +54,18 @@ types: install ## mypy --strict over the packages and the tests
 image-lint: install ## hadolint on the Dockerfile, kubernetes-validate --strict on k8s/
 	$(BIN)/python -m tests.contract.image_lint
 
-bench: install ## Service against the offline limit, as ratios of one run
+bench: install ## The service against the offline limit and against peers, which it installs; docs/results (40 minutes)
 	$(BIN)/python -m benchmarks.serving
+
+bench-more: install ## What each mechanism gains, the hot path, how cost grows, footprint, memory over ten minutes (30 minutes)
+	$(BIN)/python -m benchmarks.mechanisms
+	$(BIN)/python -m benchmarks.hot_path
+	$(BIN)/python -m benchmarks.growth
+	$(BIN)/python -m benchmarks.footprint
+	$(BIN)/python -m benchmarks.soak
 
 bench-gpu: install ## The service on a GPU against onnxruntime alone and torch fp16
 	$(BIN)/python -m benchmarks.gpu
 
 clean: ## Remove what the targets made
-	rm -rf $(VENV) $(DEMO_DIR) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+	rm -rf $(VENV) $(DEMO_DIR) .bench .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer
 
 from model_export.checkpoint import open_checkpoint
-from service.domain import Encoding, Message, ScoreItem
+from service.domain import Encoding, Message, Prompt, ScoreItem
 from service.errors import ControlTokenInText, UnsupportedConversation
 from service.repository.formats import ChatFormat, PairFormat
 from service.tokenise import Encoded, Tokeniser, render_chat, seams
@@ -140,7 +140,8 @@ def test_a_shared_prompt_changes_no_token(
     shared = chat_models[kind]
     assert shared.cuts, "these templates can be cut"
     turns = (Message("user", prompt), Message("assistant", data.draw(any_text)), Message("user", data.draw(any_text)))
-    items = [ScoreItem(data.draw(st.sampled_from([prompt, turns])), response) for response in responses]
+    prompts: st.SearchStrategy[Prompt] = st.sampled_from([prompt, turns])
+    items = [ScoreItem(data.draw(prompts), response) for response in responses]
     assert _plain(shared.encode(items)) == _plain(replace(shared, share_prompts=False).encode(items))
 
 
