@@ -16,7 +16,7 @@ import msgspec
 import uvloop
 from tqdm import tqdm
 
-from benchmarks.load import Request, closed_loop, prepare
+from benchmarks.load import Request, closed_loop, open_loop, prepare
 from benchmarks.processes import cpu_seconds, serving
 from benchmarks.report import machine, spread
 from benchmarks.workload import MODEL, WORK, make_texts, make_workload
@@ -26,6 +26,9 @@ from service.batching.queue import PendingQueue
 from service.domain import ScoreItem
 
 _ALL = "all on"
+
+_DEADLINE_S = 2.0
+_OVERLOAD_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ def main() -> None:
         "of 200 tokens on average, one a request; `repeated`: each text asked four times at once; `group`: 32 "
         "responses of 20 tokens to one prompt of 400.\n",
         *lines,
+        "\n## Overload\n",
+        *overload(store, options.work, options.rounds),
         "\n## Planning\n",
         *planning(),
         "",
@@ -104,7 +109,7 @@ def rate(case: Case, settings: dict[str, str], store: Path, work: Path, items: i
     return done / outcome.wall_s, done / spent
 
 
-def _requests(case: Case, url: str, count: int) -> list[Request]:
+def _requests(case: Case, url: str, count: int, *, deadline_s: float = 300) -> list[Request]:
     if case.requests == "group":
         [prompt] = make_texts(1, mean_tokens=560)
         answers = make_texts(count * 4, mean_tokens=15)
@@ -114,14 +119,33 @@ def _requests(case: Case, url: str, count: int) -> list[Request]:
         groups = [[item] for item in make_texts(count // 4) for _ in range(4)]
     else:
         groups = [[item] for item in make_texts(count)]
-    return [_request(case, url, group) for group in groups]
+    return [_request(case, url, group, deadline_s) for group in groups]
 
 
-def _request(case: Case, url: str, group: Sequence[ScoreItem]) -> Request:
+def _request(case: Case, url: str, group: Sequence[ScoreItem], deadline_s: float) -> Request:
     alias = "stable" if case.precision == "fp32" else case.precision
     items = [{"prompt": item.prompt, "response": item.response} for item in group]
     body = msgspec.json.encode({"model": f"{MODEL}@{alias}", "items": items})
-    return prepare(f"{url}/rm/v1/score", body, len(group), (("X-Request-Timeout-Ms", "300000"),))
+    return prepare(f"{url}/rm/v1/score", body, len(group), (("X-Request-Timeout-Ms", str(round(1000 * deadline_s))),))
+
+
+def overload(store: Path, work: Path, rounds: int) -> list[str]:
+    """Twice the capacity with a deadline of two seconds: answers in time, with and without refusing late requests."""
+    case = Case("refuse late requests", {"LIMITS__REFUSE_LATE": "false"}, "mixed", "int8")
+    shares: dict[str, list[float]] = {"on": [], "off": []}
+    for number in tqdm(range(rounds), desc="overload"):
+        for name, settings in (("on", {}), ("off", case.off))[:: 1 if number % 2 else -1]:
+            with serving(store, work, {"BATCHING__DEDUPE": "false", **settings}) as service:
+                full = uvloop.run(
+                    closed_loop(service.url, _requests(case, service.url, 128), concurrency=32, total=128)
+                )
+                rushed = _requests(case, service.url, 256, deadline_s=_DEADLINE_S)
+                loop = open_loop(service.url, rushed, per_s=2 * full.items_per_s, seconds=_OVERLOAD_S)
+                outcome = uvloop.run(loop)
+            good = sum(reply.seconds <= _DEADLINE_S for reply in outcome.ok)
+            shares[name].append(good / _OVERLOAD_S / full.items_per_s)
+    lines = ["| late requests refused at once | answers in time, as a share of the capacity |", "|---|---|"]
+    return [*lines, *(f"| {name} | {spread(found, 2)} |" for name, found in shares.items())]
 
 
 @dataclass(eq=False, slots=True)

@@ -49,6 +49,8 @@ class LimitSettings(_Group):
     """Checked before tokenising: truncation does not bound its cost."""
     max_queue_items: int = Field(default=4096, ge=1)
     max_queue_tokens: int = Field(default=4 * 2**20, ge=1)
+    refuse_late: bool = True
+    """Refuse at once what would, by prediction, miss its deadline; otherwise it waits, and fails with 504."""
     default_timeout_s: float = Field(default=30.0, gt=0)
     max_timeout_s: float = Field(default=300.0, gt=0)
 

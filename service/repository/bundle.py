@@ -50,6 +50,7 @@ class ModelBundle:
             clock=clock,
             metrics=self.metrics,
         )
+        self._refuse_late = settings.limits.refuse_late
         self._users = 0
         self._unused = asyncio.Event()
         self._unused.set()
@@ -99,7 +100,7 @@ class ModelBundle:
             Overloaded: the queue's predicted time leaves too little of the time to the deadline.
         """
         queued_s = self.queued_s
-        if queued_s <= 0:
+        if queued_s <= 0 or not self._refuse_late:
             return  # an idle engine refuses nobody: predictions may be wrong
         own = [entry for entry in encoded if isinstance(entry, Encoding)]
         if self._batcher.wait_s(own) > _USABLE * (deadline - self._clock()):

@@ -132,6 +132,21 @@ def test_what_would_be_late_is_refused_at_once(published: Path) -> None:
     with_api(settings_for(published), story)
 
 
+def test_without_refusing_late_requests_wait(published: Path) -> None:
+    """The ablation switch: the same request waits, and fails when its deadline passes."""
+
+    async def story(client: httpx.AsyncClient, service: Service) -> None:
+        [bundle] = service.live.snapshot.bundles().values()
+        first = asyncio.create_task(score(service, [ScoreItem("word " * 300, str(i)) for i in range(200)]))
+        while bundle.queued_s == 0:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        with pytest.raises(DeadlineExceeded):
+            await score(service, [ScoreItem("a", "b")], timeout_s=0.001)
+        assert len(await first) == 200
+
+    with_api(settings_for(published, limits={"refuse_late": False}), story)
+
+
 def test_shutdown_fails_requests_as_a_whole(published: Path) -> None:
     """An engine that is taken away answers Draining: a request, not an item, is to be sent again."""
 
