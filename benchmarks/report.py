@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 
 Records = list[dict[str, Any]]
 _SHOWN = (("closed", 1, 1), ("closed", 32, 1), ("closed", 32, 32))
+_ANSWERS = 8
 _VERSIONS = ("plurality", "onnxruntime", "tokenizers", "fastapi", "uvicorn", "torch", "transformers")
 
 
@@ -85,6 +86,11 @@ def pick(records: Records, system: str, precision: str, cell: tuple[str, int, in
     ]
 
 
+def enough(record: dict[str, Any]) -> bool:
+    """Whether so many requests were answered that the rate means something: a peer's time may be too short for that."""
+    return bool(record["loop"] == "open" or record["items"] >= _ANSWERS * max(1, record["per_request"]))
+
+
 def per_s(record: dict[str, Any]) -> float:
     """Items a second."""
     return float(record["items"] / record["wall_s"])
@@ -148,7 +154,7 @@ def _against_best(records: Records, precision: str, cell: tuple[str, int, int]) 
             (per_s(r), r["system"])
             for name in peers(records)
             for r in pick(records, name, "fp32", cell)
-            if r["round"] == record["round"] and r["items"]
+            if r["round"] == record["round"] and enough(r)
         ]
         if rivals:
             best, name = max(rivals)
@@ -194,9 +200,14 @@ def throughput(records: Records) -> list[str]:
             value = spread(per_s(r) for r in pick(records, system, precision))
             lines.append(f"| offline limit {precision} | {value} in one go |{' |' * (len(shown) - 1)}")
             continue
-        row = [spread(per_s(r) for r in pick(records, system, precision, cell)) for cell in shown]
+        row = [_rate(pick(records, system, precision, cell)) for cell in shown]
         lines.append(f"| {system} {precision} | {' | '.join(row)} |")
     return lines
+
+
+def _rate(found: Records) -> str:
+    known = [record for record in found if enough(record)]
+    return spread(per_s(record) for record in known) if known or not found else "too few answers"
 
 
 def latency(records: Records) -> list[str]:
@@ -211,7 +222,7 @@ def latency(records: Records) -> list[str]:
 
 
 def _percentiles(found: Records) -> str:
-    known = [r for r in found if r["p50_ms"] is not None]
+    known = [r for r in found if r["p50_ms"] is not None and enough(r)]
     if not known:
         return ""
     return " / ".join(f"{statistics.median(r[name] for r in known):.0f}" for name in ("p50_ms", "p99_ms"))
@@ -271,7 +282,8 @@ def plot_throughput(records: Records, path: Path) -> None:
     width = 0.8 / len(names)
     for place, (system, precision) in enumerate(names):
         cell_of = {cell: None if system == "offline limit" else cell for cell in shown}
-        values = [[per_s(r) for r in pick(records, system, precision, cell_of[cell])] or [0.0] for cell in shown]
+        found = [[r for r in pick(records, system, precision, cell_of[cell]) if enough(r)] for cell in shown]
+        values = [[per_s(r) for r in rows] or [0.0] for rows in found]
         middle = [statistics.median(found) for found in values]
         low = [m - min(found) for m, found in zip(middle, values, strict=True)]
         high = [max(found) - m for m, found in zip(middle, values, strict=True)]

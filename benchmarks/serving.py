@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--peer-rounds", type=int, default=3, help="rounds in which the peers take part")
     parser.add_argument("--peers", nargs="*", help="names; by default all of them")
     parser.add_argument("--items", type=int, default=256, help="texts of a cell")
-    parser.add_argument("--seconds", type=float, default=10, help="time of a peer's cell")
+    parser.add_argument("--seconds", type=float, default=10, help="time of a peer's cell; four times with groups")
     parser.add_argument("--open-rate", type=float, default=6, help="requests a second of the open loop, for all alike")
     parser.add_argument("--threads", type=int, default=2, help="of each peer's engine; the service measures its own")
     parser.add_argument("--checkpoint", type=Path, help="a reward model to serve; by default a small one is trained")
@@ -232,9 +232,13 @@ class Bench:
             name, loop = "open", self._open(requests, process.url)
         else:
             name = "closed"
-            loop = closed_loop(process.url, requests, concurrency=concurrency, seconds=self._seconds)
+            loop = closed_loop(process.url, requests, concurrency=concurrency, seconds=self._time(size))
         cell = (number, peer.name, "int8" if peer.int8 else "fp32", name, concurrency, size)
         self._keep(cell, process.pid, loop)
+
+    def _time(self, size: int) -> float:
+        """Groups take longer to be answered."""
+        return self._seconds * (4 if size > 1 else 1)
 
     def _facts(self, peer: Peer, process: Running, python: Path) -> Facts:
         memory, disk = resident_megabytes(process.pid), installed_megabytes(python)

@@ -82,6 +82,8 @@ class RuntimeSettings(_Group):
     """Cores that lanes and threads may take together; by default all that this process is allowed."""
     threads: int | None = Field(default=None, ge=1)
     """Threads of one engine call; by default what the profile found fastest."""
+    wide_when_alone: bool = True
+    """Where several lanes of few threads are fastest: answer a lone request with all cores. Holds the weights twice."""
 
 
 class RepositorySettings(_Group):

@@ -6,7 +6,7 @@ The cache is only ever a help: a folder that cannot be written or a record that 
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -18,6 +18,7 @@ from service.repository.load import MODEL_FILE, LoadedModel, load_model
 from service.repository.manifest import Manifest
 from service.runtime.machine import cores, fingerprint
 from service.runtime.profile import Profile, Shape, fastest_split, measure_cells
+from service.runtime.widths import TwoWidths
 from service.settings import Settings
 from service.telemetry.logs import get_logger
 
@@ -73,10 +74,13 @@ def load_tuned(directory: Path, settings: Settings) -> TunedModel:
     """
     path = _record_path(directory.name, settings)
     if profile := _read(path):
-        return TunedModel(_open(directory, settings, profile.threads), profile)
-    tuned = _measure(directory, settings)
-    _write(path, tuned.profile)
-    return tuned
+        model = _open(directory, settings, profile.threads)
+    else:
+        model, profile = _measure(directory, settings)
+        _write(path, profile)
+    if profile.lanes > 1 and _widths_are_free(settings):
+        model = _widened(model, directory, settings)
+    return TunedModel(model, profile)
 
 
 def largest_batch(manifest: Manifest, settings: Settings) -> int:
@@ -91,7 +95,22 @@ def _open(directory: Path, settings: Settings, threads: int) -> LoadedModel:
     return load_model(directory, device=settings.runtime.device, threads=threads)
 
 
-def _measure(directory: Path, settings: Settings) -> TunedModel:
+def _widths_are_free(settings: Settings) -> bool:
+    fixed = settings.runtime.threads or settings.batching.lanes or settings.runtime.device != "cpu"
+    return settings.runtime.wide_when_alone and not fixed
+
+
+def _widened(model: LoadedModel, directory: Path, settings: Settings) -> LoadedModel:
+    """The same version with a second engine on all cores, for calls that are alone. Holds the weights twice."""
+    try:
+        wide = _open(directory, settings, _cores(settings))
+    except BaseException:
+        model.backend.close()
+        raise
+    return replace(model, backend=TwoWidths(model.backend, wide.backend))
+
+
+def _measure(directory: Path, settings: Settings) -> tuple[LoadedModel, Profile]:
     first, *others = _thread_counts(directory, settings)
     models = {first: _open(directory, settings, first)}
     try:
@@ -108,7 +127,7 @@ def _measure(directory: Path, settings: Settings) -> TunedModel:
     cells = measure_cells(chosen.backend, shape, budget_s=budget)
     seconds = round(time.perf_counter() - started, 2)
     _log.info("profiled", version=directory.name[:12], lanes=lanes, threads=threads, cells=len(cells), seconds=seconds)
-    return TunedModel(chosen, Profile(lanes, threads, cells))
+    return chosen, Profile(lanes, threads, cells)
 
 
 def _split(models: dict[int, LoadedModel], shape: Shape, settings: Settings) -> tuple[int, int]:

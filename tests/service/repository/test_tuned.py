@@ -1,13 +1,22 @@
 """Profiles with a real bundle: measured once, kept by version and machine, never a reason not to serve."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from service.errors import BundleRejected
+from service.domain import Encoding
+from service.errors import BundleRejected, InferenceFailed
+from service.repository.load import LoadedModel, check_golden, load_model
 from service.repository.tuned import TunedModel, load_tuned
+from service.runtime.backend import pad
+from service.runtime.ort import OrtBackend
+from service.runtime.widths import TwoWidths
 from tests.api import settings_for
+
+ROW = pad([Encoding((1, 2), 2, 0)], 0)
 
 
 def load(store: Path, cache: Path, **overrides: object) -> tuple[TunedModel, list[str]]:
@@ -67,3 +76,42 @@ def test_a_bad_version_leaves_nothing_open(store: Path, version: Path, tmp_path:
     with pytest.raises(BundleRejected):
         load(store, tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
+
+
+def test_lanes_come_with_a_wide_engine(published: Path, tmp_path: Path) -> None:
+    """Where the profile has several lanes a second engine serves lone calls, unless that is unwanted."""
+    load(published, tmp_path)
+    [record] = (tmp_path / "profiles").iterdir()
+    profile = json.loads(record.read_text()) | {"lanes": 2, "threads": 1}
+    record.write_text(json.dumps(profile))
+    [directory] = (published / "tiny" / "versions").iterdir()
+    tuned = load_tuned(directory, settings_for(published, cache_dir=tmp_path))
+    assert isinstance(tuned.model.backend, TwoWidths)
+    check_golden(tuned.model)
+    tuned.model.backend.close()
+    with pytest.raises(InferenceFailed, match="closed"):
+        tuned.model.backend.run(ROW)
+    narrow, _ = load(published, tmp_path, runtime={"wide_when_alone": False})
+    assert isinstance(narrow.model.backend, OrtBackend)
+
+
+def test_a_version_that_breaks_between_the_two_engines(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the second engine cannot be opened the first is closed, and the refusal passes through."""
+    load(published, tmp_path)
+    [record] = (tmp_path / "profiles").iterdir()
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"lanes": 2, "threads": 1}))
+    opened: list[LoadedModel] = []
+
+    def once(directory: Path, **options: Any) -> LoadedModel:
+        if opened:
+            raise BundleRejected("gone", reason="io")
+        opened.append(load_model(directory, **options))
+        return opened[-1]
+
+    monkeypatch.setattr("service.repository.tuned.load_model", once)
+    with pytest.raises(BundleRejected, match="gone"):
+        load(published, tmp_path)
+    with pytest.raises(InferenceFailed, match="closed"):
+        opened[0].backend.run(ROW)
