@@ -51,6 +51,7 @@ def main() -> None:
     """Parse, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", choices=("load", "queue", "text", "group", "versions"))
     parser.add_argument("--seconds", type=float, default=12, help="of each offered load")
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--work", type=Path, default=WORK)
@@ -58,13 +59,22 @@ def main() -> None:
     options = parser.parse_args()
     workload = make_workload(options.work, checkpoint=options.checkpoint)
     growth = Growth(workload, options.work, options.rounds, options.seconds)
-    sections = [
-        growth.offered_load(), growth.queue_length(), growth.text_length(), growth.group_size(), growth.versions(),
-    ]  # fmt: skip
+    curves = {
+        "load": growth.offered_load,
+        "queue": growth.queue_length,
+        "text": growth.text_length,
+        "group": growth.group_size,
+        "versions": growth.versions,
+    }
+    kept = options.work / "growth"
+    kept.mkdir(parents=True, exist_ok=True)
     options.output.mkdir(parents=True, exist_ok=True)
+    for name in options.only or curves:
+        (kept / f"{name}.md").write_text(curves[name]().write(options.output))
     command = f"python -m benchmarks.growth --rounds {options.rounds} --seconds {options.seconds:g}"
     head = f"# How cost grows\n\nMade by `{command}`. {machine()} int8; median (least–most) of the rounds.\n"
-    (options.output / "cost-growth.md").write_text("\n".join([head, *(s.write(options.output) for s in sections)]))
+    found = [(kept / f"{name}.md").read_text() for name in curves if (kept / f"{name}.md").exists()]
+    (options.output / "cost-growth.md").write_text("\n".join([head, *found]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +146,8 @@ class Growth:
             f"Poisson arrivals of one-item requests with a deadline of {DEADLINE_S:g} s, at a multiple of the capacity "
             f"measured just before (closed loop, 32 clients: {spread(capacities)} items a second). Items a second "
             "count answers within the deadline; p50 and p99 are theirs. The bend is at 1: from there the queue is as "
-            "long as deadlines allow and the rest is refused at once."
+            "long as deadlines allow and the rest is refused at once. More items than at 1 are answered beyond it "
+            "because a short text still fits where a long one does not: under overload long texts are refused more often."
         )
         return Section("load", "Offered load", "offered / capacity", text, list(points.values()), logarithmic=False)
 
@@ -147,10 +158,7 @@ class Growth:
             requests = self._requests(service, self._texts, 1, _PATIENT_S)
             return self._closed(service, requests, int(clients), max(int(clients), 96))
 
-        text = (
-            "Closed loop, one item a request: clients are the queue's length. Throughput is full from two clients on; "
-        )
-        text += "from there each further client only waits."
+        text = "Closed loop, one item a request: the clients are the queue's length."
         return Section("queue", "Queue length", "clients", text, self._curve("queue", CLIENTS, measure))
 
     def text_length(self) -> Section:
@@ -240,15 +248,17 @@ class Growth:
 def _loaded(point: Point, found: Outcome, capacity: float, seconds: float) -> Point:
     """Add a round of offered load: goodput against capacity, and how the rest was refused."""
     good = [reply for reply in found.ok if reply.seconds <= DEADLINE_S]
+    # What is answered after the last arrival came out of the queue's store, not out of the rate.
+    rate = sum(reply.done <= found.started + seconds for reply in good) / seconds
     late = len(found.ok) - len(good)
     refused = sorted(reply.seconds for reply in found.replies if reply.status == 503)
     other = len(found.replies) - len(found.ok) - len(refused) + found.broken
-    note = f"goodput {len(good) / seconds / capacity:.2f} of capacity"
+    note = f"goodput {rate / capacity:.2f}"
     if refused:
         p99 = 1e3 * refused[min(len(refused) - 1, int(0.99 * len(refused)))]
-        note += f"; {100 * len(refused) / len(found.replies):.0f}% refused, p99 {p99:.0f} ms"
-    note += f"; {late} late, {other} other"
-    return _add(point, good, len(good) / seconds, f"{point.note}<br>{note}" if point.note else note)
+        note += f", {100 * len(refused) / len(found.replies):.0f}% refused with p99 {p99:.0f} ms"
+    note += f", {late} late, {other} other"
+    return _add(point, good, rate, f"{point.note}; {note}" if point.note else note)
 
 
 def _add(point: Point, replies: Sequence[Reply], rate: float, note: str) -> Point:

@@ -33,6 +33,8 @@ class Outcome:
     """What a phase of load saw."""
 
     replies: list[Reply] = field(default_factory=list)
+    started: float = 0.0
+    """On `time.perf_counter`."""
     wall_s: float = 0.0
     driver_cpu_s: float = 0.0
     broken: int = 0
@@ -180,6 +182,7 @@ async def closed_loop(
     for _ in range(concurrency):
         phase.free.put_nowait(await phase.open())
     started, cpu = time.perf_counter(), time.process_time()
+    phase.outcome.started = started
     stop = started + seconds if seconds else None
     try:
         async with asyncio.timeout(seconds):
@@ -205,6 +208,7 @@ async def open_loop(url: str, requests: Sequence[Request], *, per_s: float, seco
     phase = _Phase(url)
     random_times = random.Random(seed)
     started, cpu = time.perf_counter(), time.process_time()
+    phase.outcome.started = started
     due, number = started, 0
     while (due := due + random_times.expovariate(per_s)) < started + seconds:
         if (pause := due - time.perf_counter()) > 0:
