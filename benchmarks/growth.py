@@ -147,7 +147,8 @@ class Growth:
             f"measured just before (closed loop, 32 clients: {spread(capacities)} items a second). Items a second "
             "count answers within the deadline; p50 and p99 are theirs. The bend is at 1: from there the queue is as "
             "long as deadlines allow and the rest is refused at once. More items than at 1 are answered beyond it "
-            "because a short text still fits where a long one does not: under overload long texts are refused more often."
+            "because a short text still fits where a long one does not: under overload long texts are refused more "
+            "often."
         )
         return Section("load", "Offered load", "offered / capacity", text, list(points.values()), logarithmic=False)
 
