@@ -28,6 +28,8 @@ _CELL_TOKENS_ON_CPU = 2048
 """Larger batches never pay on a CPU, and would use up the budget."""
 _RACE_LIMIT_BYTES = 2**30
 """Larger models get one lane with all threads: a second session costs memory and seconds."""
+_MEASUREMENT = 1
+"""Raise it when what is measured, or how the engine is opened, changes: older records are then measured again."""
 _GPU_LANES = 2
 """One prepares the next batch while the other's runs."""
 _log = get_logger(__name__)
@@ -169,6 +171,7 @@ def _shape(manifest: Manifest, settings: Settings) -> Shape:
 
 def _record_path(digest: str, settings: Settings) -> Path:
     machine = fingerprint(
+        measurement=_MEASUREMENT,
         device=settings.runtime.device,
         cores=_cores(settings),
         threads=settings.runtime.threads,
