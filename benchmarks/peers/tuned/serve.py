@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
+import msgspec
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
@@ -94,8 +94,8 @@ def application(options: Options) -> FastAPI:
 
     @app.post("/score")
     async def score(request: Request) -> Response:
-        rewards = await batcher.rewards(orjson.loads(await request.body())["pairs"])
-        return Response(orjson.dumps({"rewards": rewards}), media_type="application/json")
+        rewards = await batcher.rewards(msgspec.json.decode(await request.body())["pairs"])
+        return Response(msgspec.json.encode({"rewards": rewards}), media_type="application/json")
 
     return app
 
