@@ -1,6 +1,7 @@
 """The batcher's invariants I1-I9 (docs/architecture/02-batching.md), on a real event loop with a scripted engine."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -53,6 +54,10 @@ async def entered(backend: ScriptedBackend) -> None:
     await asyncio.to_thread(backend.entered.acquire)
 
 
+def _wait(event: threading.Event) -> None:
+    assert event.wait(30)
+
+
 def value(outcome: Outcome) -> float:
     assert isinstance(outcome, Reward)
     return outcome.value
@@ -80,13 +85,14 @@ def test_a_leaving_client_never_hangs_its_batch_mates() -> None:
             first = made.submit(encoding(9), deadline=FAR)
             await entered(backend)
             mates = [made.submit(encoding(n), deadline=FAR) for n in (1, 2, 3, 4)]
+            held = threading.Event()
+            backend.on_run = lambda batch: None if len(batch.input_ids_BT) == 1 else _wait(held)
             backend.gate.set()
             await first
-            backend.gate.clear()
             await entered(backend)
             assert len(backend.batches[-1]) == 4
             mates[1].cancel()
-            backend.gate.set()
+            held.set()
             assert [value(await mates[i]) for i in (0, 2, 3)] == [1, 3, 4]
             assert mates[1].cancelled()
             assert value(await made.submit(encoding(7), deadline=FAR)) == 7
