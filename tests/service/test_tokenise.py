@@ -186,3 +186,12 @@ def test_seams(token: AddedToken, cut: bool) -> None:
     assert (seams(tokenizer, ["<x> b", "b <x>"]) == {"<x> b"}) == cut
     tokenizer.add_special_tokens([AddedToken("a<x", normalized=False)])
     assert seams(tokenizer, ["<x> b"]) == frozenset()
+
+
+@settings(derandomize=True, max_examples=50)
+@given(words, st.lists(words, min_size=1, max_size=4))
+def test_a_prompt_shared_by_pairs_changes_nothing(prompt: str, responses: list[str]) -> None:
+    """Tokenised once or with each response: the same encodings."""
+    tokeniser = word_tokeniser()
+    items = [ScoreItem(prompt, response) for response in responses]
+    assert tokeniser.encode(items) == replace(tokeniser, share_prompts=False).encode(items)
