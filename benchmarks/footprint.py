@@ -9,21 +9,18 @@ import shutil
 import statistics
 import subprocess
 import venv
-from pathlib import Path
 
 from benchmarks.environments import installed_megabytes
 from benchmarks.processes import resident_megabytes, serving
 from benchmarks.report import machine, spread
-from benchmarks.workload import WORK, make_workload
+from benchmarks.workload import add_options, make_workload
 
 
 def main() -> None:
     """Parse, install, start, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--starts", type=int, default=5)
-    parser.add_argument("--checkpoint", type=Path)
-    parser.add_argument("--work", type=Path, default=WORK)
-    parser.add_argument("--output", type=Path, default=Path("docs/results"))
+    add_options(parser)
     options = parser.parse_args()
     store = make_workload(options.work, checkpoint=options.checkpoint).store
     folder = options.work.absolute() / "environments" / "service"

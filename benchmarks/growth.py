@@ -15,14 +15,13 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
-import msgspec
 import uvloop
 from tqdm import tqdm
 
-from benchmarks.load import Outcome, Reply, Request, closed_loop, open_loop, prepare
+from benchmarks.load import Outcome, Reply, Request, closed_loop, open_loop
 from benchmarks.processes import Service, resident_megabytes, serving
 from benchmarks.report import machine, spread
-from benchmarks.workload import MODEL, WORK, Workload, make_texts, make_workload
+from benchmarks.workload import MODEL, Workload, add_options, make_texts, make_workload, score_request, selector
 from model_export.publish import set_aliases, write_version, writer
 from service.domain import ScoreItem
 from service.repository.store import read_verified, version_directory
@@ -53,9 +52,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", choices=("load", "queue", "text", "group", "versions"))
     parser.add_argument("--seconds", type=float, default=12, help="of each offered load")
-    parser.add_argument("--checkpoint", type=Path)
-    parser.add_argument("--work", type=Path, default=WORK)
-    parser.add_argument("--output", type=Path, default=Path("docs/results"))
+    add_options(parser)
     options = parser.parse_args()
     workload = make_workload(options.work, checkpoint=options.checkpoint)
     growth = Growth(workload, options.work, options.rounds, options.seconds)
@@ -191,7 +188,7 @@ class Growth:
             for _ in range(self._rounds):
                 with serving(store, self._work, {"BATCHING__DEDUPE": "false"}) as service:
                     requests = [
-                        self._request(service, [item], f"copy{i % count}@stable", _PATIENT_S)
+                        score_request(service.url, [item], model=f"copy{i % count}@stable")
                         for i, item in enumerate(self._texts)
                     ]
                     self._closed(service, requests[:16], 8, 16)
@@ -222,13 +219,7 @@ class Growth:
 
     def _requests(self, service: Service, texts: Sequence[ScoreItem], size: int, deadline_s: float) -> list[Request]:
         groups = [texts[start : start + size] for start in range(0, len(texts), size)]
-        return [self._request(service, group, f"{MODEL}@int8", deadline_s) for group in groups]
-
-    def _request(self, service: Service, group: Sequence[ScoreItem], model: str, deadline_s: float) -> Request:
-        items = [{"prompt": item.prompt, "response": item.response} for item in group]
-        body = msgspec.json.encode({"model": model, "items": items})
-        headers = (("X-Request-Timeout-Ms", str(round(1000 * deadline_s))),)
-        return prepare(f"{service.url}/rm/v1/score", body, len(group), headers)
+        return [score_request(service.url, group, model=selector("int8"), deadline_s=deadline_s) for group in groups]
 
     def _copies(self, count: int) -> Path:
         """A store that holds the int8 version under `count` names."""

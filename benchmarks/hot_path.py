@@ -12,13 +12,12 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-import msgspec
 import uvloop
 
-from benchmarks.load import Request, closed_loop, prepare
+from benchmarks.load import Request, closed_loop
 from benchmarks.processes import Service, cpu_seconds, serving
 from benchmarks.report import machine, spread
-from benchmarks.workload import WORK, make_texts
+from benchmarks.workload import WORK, make_texts, score_request
 from service.domain import ScoreItem
 from service.repository.load import LoadedModel, load_model, score_now
 from service.repository.pointer import read_pointer
@@ -87,9 +86,7 @@ def _round(model: LoadedModel, service: Service, texts: list[ScoreItem]) -> dict
 
 def _requests(service: Service, texts: list[ScoreItem], size: int) -> list[Request]:
     groups = [texts[start : start + size] for start in range(0, len(texts), size)]
-    bodies = ({"items": [{"prompt": item.prompt, "response": item.response} for item in group]} for group in groups)
-    url = f"{service.url}/rm/v1/score"
-    return [prepare(url, msgspec.json.encode(body), len(group)) for body, group in zip(bodies, groups, strict=True)]
+    return [score_request(service.url, group, deadline_s=30) for group in groups]
 
 
 def _flame(service: Service, texts: list[ScoreItem], path: Path) -> None:

@@ -12,14 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import uvloop
 from tqdm import tqdm
 
-from benchmarks.load import Request, closed_loop, open_loop, prepare
+from benchmarks.load import Request, closed_loop, open_loop
 from benchmarks.processes import cpu_seconds, serving
 from benchmarks.report import machine, spread
-from benchmarks.workload import MODEL, WORK, make_texts, make_workload
+from benchmarks.workload import add_options, make_texts, make_workload, score_request, selector
 from service.batching.cost import Cell, CostModel
 from service.batching.policy import BatchLimits, Policy
 from service.batching.queue import PendingQueue
@@ -56,9 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--items", type=int, default=128)
-    parser.add_argument("--checkpoint", type=Path)
-    parser.add_argument("--work", type=Path, default=WORK)
-    parser.add_argument("--output", type=Path, default=Path("docs/results"))
+    add_options(parser)
     options = parser.parse_args()
     store = make_workload(options.work, checkpoint=options.checkpoint).store
     lines = [
@@ -119,14 +116,7 @@ def _requests(case: Case, url: str, count: int, *, deadline_s: float = 300) -> l
         groups = [[item] for item in make_texts(count // 4) for _ in range(4)]
     else:
         groups = [[item] for item in make_texts(count)]
-    return [_request(case, url, group, deadline_s) for group in groups]
-
-
-def _request(case: Case, url: str, group: Sequence[ScoreItem], deadline_s: float) -> Request:
-    alias = "stable" if case.precision == "fp32" else case.precision
-    items = [{"prompt": item.prompt, "response": item.response} for item in group]
-    body = msgspec.json.encode({"model": f"{MODEL}@{alias}", "items": items})
-    return prepare(f"{url}/rm/v1/score", body, len(group), (("X-Request-Timeout-Ms", str(round(1000 * deadline_s))),))
+    return [score_request(url, group, model=selector(case.precision), deadline_s=deadline_s) for group in groups]
 
 
 def overload(store: Path, work: Path, rounds: int) -> list[str]:

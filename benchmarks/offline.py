@@ -47,6 +47,13 @@ def opened(store: Path, model: str, digest: str, work: Path) -> Iterator[tuple[T
         tuned.model.backend.close()
 
 
+def planned_padding(lengths: Sequence[int], policy: Policy) -> float:
+    """Share of padding in the batches that the policy makes of these texts, all of them queued."""
+    ordered = sorted(lengths)
+    cuts = pairwise([0, *partition(ordered, policy)])
+    return 1 - sum(ordered) / sum((end - start) * ordered[end - 1] for start, end in cuts)
+
+
 def offline(tuned: TunedModel, policy: Policy, items: Sequence[ScoreItem]) -> Rate:
     """Tokenise everything, cut it into the batches of least predicted time, run them on the profile's lanes."""
     wall, cpu = time.perf_counter(), time.process_time()

@@ -39,7 +39,7 @@ def write_report(result: dict[str, Any], folder: Path) -> None:
         *latency(records),
         "\n![latency](serving-latency.png)\n",
         "## Padding\n",
-        *padding(result["lengths"]),
+        *padding(result["lengths"], result["padding"]),
         "\n## What each costs\n",
         *costs(result),
         *(f"\nNot run: {name}: {reason}" for name, reason in result["not_run"].items()),
@@ -228,10 +228,10 @@ def _percentiles(found: Records) -> str:
     return " / ".join(f"{statistics.median(r[name] for r in known):.0f}" for name in ("p50_ms", "p99_ms"))
 
 
-def padding(lengths: Sequence[int]) -> list[str]:
+def padding(lengths: Sequence[int], planned: dict[str, float]) -> list[str]:
     """Share of padding that each way of batching has on these texts, all of them queued; computed, not measured."""
     rules = {
-        "service: as the profile plans (batches of one on this machine)": 0.0,
+        **{f"service {precision}, as its profile plans": share_ for precision, share_ in sorted(planned.items())},
         "in order of arrival, 8 a batch (litserve)": share(lengths, 8, window=1),
         "in order of arrival, 32 a batch (plain with 32 a request)": share(lengths, 32, window=1),
         "sorted, 8 a batch (tuned)": share(lengths, 8, window=len(lengths)),

@@ -19,19 +19,28 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import uvloop
 from tqdm import tqdm
 
 from benchmarks.environments import EnvironmentFailed, environment, installed_megabytes
 from benchmarks.load import Outcome, Request, closed_loop, open_loop, prepare
-from benchmarks.offline import offline, opened
+from benchmarks.offline import offline, opened, planned_padding
 from benchmarks.peers.peer import Peer
 from benchmarks.peers.process import PeerFailed, Running, running
 from benchmarks.peers.registry import PEERS
 from benchmarks.processes import Service, cpu_seconds, resident_megabytes, serving
 from benchmarks.report import write_report
-from benchmarks.workload import MODEL, WORK, Workload, as_pairs, make_texts, make_workload, read_texts
+from benchmarks.workload import (
+    MODEL,
+    Workload,
+    add_options,
+    as_pairs,
+    make_texts,
+    make_workload,
+    read_texts,
+    score_request,
+    selector,
+)
 from service.domain import Encoding, ScoreItem
 from service.repository.load import LoadedModel, score_now
 
@@ -92,6 +101,7 @@ def main() -> None:
         "not_run": bench.not_run,
         "lengths": bench.lengths,
         "lanes": bench.lanes,
+        "padding": bench.padding,
     }
     (options.work / "serving.json").write_text(json.dumps(result, indent=1))
     write_report(result, options.output)
@@ -108,10 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=10, help="time of a peer's cell; four times with groups")
     parser.add_argument("--open-rate", type=float, default=6, help="requests a second of the open loop, for all alike")
     parser.add_argument("--threads", type=int, default=2, help="of each peer's engine; the service measures its own")
-    parser.add_argument("--checkpoint", type=Path, help="a reward model to serve; by default a small one is trained")
     parser.add_argument("--texts", type=Path, help="JSONL of {prompt, response}; by default generated")
-    parser.add_argument("--work", type=Path, default=WORK)
-    parser.add_argument("--output", type=Path, default=Path("docs/results"))
+    add_options(parser)
     return parser
 
 
@@ -132,6 +140,7 @@ class Bench:
         self.not_run: dict[str, str] = {}
         self.lengths: list[int] = []
         self.lanes: dict[str, str] = {}
+        self.padding: dict[str, float] = {}
 
     def build(self, peers: Sequence[Peer]) -> dict[str, tuple[Peer, Path]]:
         """Each peer's python; a peer that cannot be built is named, not hidden."""
@@ -158,6 +167,7 @@ class Bench:
             rate = offline(tuned, policy, self._texts)
             encoded = tuned.model.tokeniser.encode(self._texts)
             self.lengths = [len(entry) for entry in encoded if isinstance(entry, Encoding)]
+            self.padding[precision] = planned_padding(self.lengths, policy)
             self.lanes[precision] = f"{tuned.profile.lanes} lanes x {tuned.profile.threads} threads"
             self._direct(number, precision, tuned.model)
         self.records.append(
@@ -200,15 +210,8 @@ class Bench:
                 self.facts[name] = Facts(name, service.start_seconds, megabytes, 0.0, "both versions resident")
 
     def _requests(self, service: Service, precision: str, size: int) -> list[Request]:
-        alias = "stable" if precision == "fp32" else precision
-        requests = []
-        for start in range(0, len(self._texts), size):
-            group = self._texts[start : start + size]
-            items = [{"prompt": item.prompt, "response": item.response} for item in group]
-            body = msgspec.json.encode({"model": f"{MODEL}@{alias}", "items": items})
-            headers = (("X-Request-Timeout-Ms", "300000"),)
-            requests.append(prepare(f"{service.url}/rm/v1/score", body, len(group), headers))
-        return requests
+        groups = [self._texts[start : start + size] for start in range(0, len(self._texts), size)]
+        return [score_request(service.url, group, model=selector(precision)) for group in groups]
 
     def _open(self, requests: Sequence[Request], url: str) -> Coroutine[Any, Any, Outcome]:
         return open_loop(url, requests, per_s=self._open_rate, seconds=self._seconds)

@@ -15,7 +15,6 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
-import msgspec
 import numpy as np
 import uvloop
 from numpy.typing import NDArray
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from benchmarks.load import Request, closed_loop, open_loop, prepare
 from benchmarks.processes import Service, resident_megabytes, serving
 from benchmarks.report import machine
-from benchmarks.workload import MODEL, WORK, make_texts, make_workload
+from benchmarks.workload import add_options, make_texts, make_workload, score_request, selector
 
 _PERIOD_S = 2.0
 _BLOCK = 15
@@ -35,9 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--warm-up", type=float, default=2, help="minutes that the slope leaves out")
-    parser.add_argument("--checkpoint", type=Path)
-    parser.add_argument("--work", type=Path, default=WORK)
-    parser.add_argument("--output", type=Path, default=Path("docs/results"))
+    add_options(parser)
     options = parser.parse_args()
     store = make_workload(options.work, checkpoint=options.checkpoint).store
     with serving(store, options.work) as service:
@@ -76,16 +73,14 @@ def mixed(service: Service) -> list[Request]:
     """Single items, groups, pairs of both versions, and bodies that are refused."""
     source = random.Random(5)
     texts = make_texts(600, mean_tokens=120)
-    url = f"{service.url}/rm/v1/score"
     requests = []
     while texts:
         size = min(len(texts), source.choice((1, 1, 1, 2, 8, 16)))
         group, texts = texts[:size], texts[size:]
-        items = [{"prompt": item.prompt, "response": item.response} for item in group]
-        model = f"{MODEL}@{source.choice(('stable', 'int8'))}"
-        requests.append(prepare(url, msgspec.json.encode({"model": model, "items": items}), size))
+        model = selector(source.choice(("fp32", "int8")))
+        requests.append(score_request(service.url, group, model=model, deadline_s=30))
         if source.random() < 0.1:
-            requests.append(prepare(url, b'{"items": [{"prompt": 1}]}', 0))
+            requests.append(prepare(f"{service.url}/rm/v1/score", b'{"items": [{"prompt": 1}]}', 0))
     return requests
 
 

@@ -1,13 +1,16 @@
 """What every benchmark works on: one trained model in every form, and texts of a given length distribution."""
 
+import argparse
 import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from transformers import AutoTokenizer
 
+from benchmarks.load import Request, prepare
 from benchmarks.peers.process import ModelFiles
 from model_export.checkpoint import open_checkpoint
 from model_export.pipeline import Target, export
@@ -112,3 +115,24 @@ def read_texts(path: Path, count: int) -> list[ScoreItem]:
 def as_pairs(items: Sequence[ScoreItem]) -> list[tuple[str, str]]:
     """As peers take them."""
     return [(str(item.prompt), item.response) for item in items]
+
+
+def score_request(
+    url: str, group: Sequence[ScoreItem], *, model: str | None = None, deadline_s: float = 300
+) -> Request:
+    """A request to our native route, as bytes. `url`: scheme, host and port."""
+    items = [{"prompt": item.prompt, "response": item.response} for item in group]
+    headers = (("X-Request-Timeout-Ms", str(round(1000 * deadline_s))),)
+    return prepare(f"{url}/rm/v1/score", msgspec.json.encode({"model": model, "items": items}), len(group), headers)
+
+
+def selector(precision: str) -> str:
+    """The benchmark's model in a precision."""
+    return f"{MODEL}@{'stable' if precision == 'fp32' else precision}"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options that every benchmark has."""
+    parser.add_argument("--checkpoint", type=Path, help="a reward model to serve; by default a small one is trained")
+    parser.add_argument("--work", type=Path, default=WORK, help="environments, models and raw figures")
+    parser.add_argument("--output", type=Path, default=Path("docs/results"), help="where the page and plots go")

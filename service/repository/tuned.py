@@ -126,7 +126,11 @@ def _measure(directory: Path, settings: Settings) -> tuple[LoadedModel, Profile]
             model.backend.close()
     started = time.perf_counter()
     budget = _BUDGET_S["cpu" if settings.runtime.device == "cpu" else "gpu"]
-    cells = measure_cells(chosen.backend, shape, budget_s=budget)
+    try:
+        cells = measure_cells(chosen.backend, shape, budget_s=budget)
+    except BaseException:
+        chosen.backend.close()
+        raise
     seconds = round(time.perf_counter() - started, 2)
     _log.info("profiled", version=directory.name[:12], lanes=lanes, threads=threads, cells=len(cells), seconds=seconds)
     return chosen, Profile(lanes, threads, cells)

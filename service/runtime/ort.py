@@ -239,7 +239,7 @@ def _session_options(external: Mapping[str, bytes], threads: int | None) -> ort.
     options.intra_op_num_threads = threads or 0
     options.inter_op_num_threads = 1
     # One thread a call means that several lanes call at once: they would share one arena, its lock and its fragments.
-    # Without it int8 does 7% more (2 lanes on 2 cores), fp32 2%; with one lane the arena wins by 2%.
+    # Found by hand on 2 cores, int8 more than fp32; no benchmark of it is kept. With one lane the arena is no loss.
     options.enable_cpu_mem_arena = threads != 1
     # Spinning threads take the cores that tokenising and HTTP need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 
+from benchmarks.offline import planned_padding
 from benchmarks.report import paired, per_s, share, spread
 from benchmarks.serving import percentiles
 from benchmarks.soak import slope_interval
+from service.batching.cost import Cell, CostModel
+from service.batching.policy import BatchLimits, Policy
+from tests.fakes import BATCHING_PAYS
 
 
 def test_padding() -> None:
@@ -14,6 +18,14 @@ def test_padding() -> None:
     assert share(lengths, 2, window=1) == pytest.approx(1 - 220 / 400)
     assert share(lengths, 2, window=4) == 0.0
     assert share(lengths, 1, window=1) == 0.0
+
+
+def test_planned_padding() -> None:
+    """Where a call costs the same whatever is in it all run together, padded; where only tokens cost, each alone."""
+    free = Policy(BatchLimits(8, 8192), BATCHING_PAYS)
+    linear = CostModel([Cell(b, n, 1e-4 * b * n) for b in (1, 8) for n in (1, 64)], max_items=8, max_tokens=64)
+    assert planned_padding([10, 20], free) == pytest.approx(1 - 30 / 40)
+    assert planned_padding([10, 20], Policy(BatchLimits(8, 8192), linear)) == 0.0
 
 
 def test_ratios_are_within_rounds() -> None:

@@ -115,3 +115,25 @@ def test_a_version_that_breaks_between_the_two_engines(
         load(published, tmp_path)
     with pytest.raises(InferenceFailed, match="closed"):
         opened[0].backend.run(ROW)
+
+
+def test_a_measurement_that_fails_leaves_nothing_open(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine that breaks while it is timed is closed, and the error passes through."""
+    opened: list[LoadedModel] = []
+
+    def noted(directory: Path, **options: Any) -> LoadedModel:
+        opened.append(load_model(directory, **options))
+        return opened[-1]
+
+    def broken(*_: object, **__: object) -> None:
+        raise InferenceFailed("broken")
+
+    monkeypatch.setattr("service.repository.tuned.load_model", noted)
+    monkeypatch.setattr("service.repository.tuned.measure_cells", broken)
+    with pytest.raises(InferenceFailed, match="broken"):
+        load(published, tmp_path)
+    for model in opened:
+        with pytest.raises(InferenceFailed, match="closed"):
+            model.backend.run(ROW)
