@@ -8,6 +8,8 @@ PluralityError
 │   ├── ControlTokenInText       a text contains one of the model's own control tokens
 │   └── UnsupportedConversation  the model's chat format has no place for this order of roles
 ├── UnknownModel                 no such model, alias or version
+├── VersionNotReady              an alias cannot move to a version that is not loaded
+├── RollbackImpossible           no former version is loaded that the alias could go back to
 ├── Unavailable                  try again after `retry_after_s`
 │   ├── Overloaded               the queue is full
 │   ├── Draining                 this process is going away
@@ -84,6 +86,18 @@ class UnknownModel(PluralityError):
     """No such model, alias or version is served."""
 
     code = "unknown_model"
+
+
+class VersionNotReady(PluralityError):
+    """An alias moves only to a version that could answer at once."""
+
+    code = "version_not_ready"
+
+
+class RollbackImpossible(PluralityError):
+    """The alias has no former version that is still loaded."""
+
+    code = "rollback_impossible"
 
 
 class Unavailable(PluralityError):

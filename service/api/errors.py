@@ -25,6 +25,8 @@ STATUS: dict[type[PluralityError], int] = {
     errors.ControlTokenInText: 422,
     errors.UnsupportedConversation: 422,
     errors.UnknownModel: 404,
+    errors.VersionNotReady: 409,
+    errors.RollbackImpossible: 409,
     errors.Unavailable: 503,
     errors.Overloaded: 503,
     errors.Draining: 503,
