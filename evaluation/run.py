@@ -19,7 +19,7 @@ from model_export.errors import PublishError
 from model_export.pairs import pairs_digest
 from model_export.publish import find_version
 from service.errors import UnknownModel
-from service.repository.live import DEFAULT_ALIAS
+from service.repository.snapshot import DEFAULT_ALIAS
 from service.repository.load import LoadedModel, load_model
 from service.repository.store import model_names, version_directory
 from service.telemetry.metrics import SHORT_DIGEST
