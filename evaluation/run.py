@@ -19,8 +19,8 @@ from model_export.errors import PublishError
 from model_export.pairs import pairs_digest
 from model_export.publish import find_version
 from service.errors import UnknownModel
-from service.repository.snapshot import DEFAULT_ALIAS
 from service.repository.load import LoadedModel, load_model
+from service.repository.snapshot import DEFAULT_ALIAS
 from service.repository.store import model_names, version_directory
 from service.telemetry.metrics import SHORT_DIGEST
 from training.errors import TrainingError
