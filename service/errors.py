@@ -10,6 +10,8 @@ PluralityError
 ├── Unauthorised                 no key, or one that does not open this
 ├── WritesDisabled               no key is configured that would open this
 ├── UnknownModel                 no such model, alias or version
+├── VersionNotReady              an alias cannot move to a version that is not loaded
+├── RollbackImpossible           no former version is loaded that the alias could go back to
 ├── Unavailable                  try again after `retry_after_s`
 │   ├── Overloaded               the queue is full
 │   ├── Draining                 this process is going away
@@ -98,6 +100,18 @@ class UnknownModel(PluralityError):
     """No such model, alias or version is served."""
 
     code = "unknown_model"
+
+
+class VersionNotReady(PluralityError):
+    """An alias moves only to a version that could answer at once."""
+
+    code = "version_not_ready"
+
+
+class RollbackImpossible(PluralityError):
+    """The alias has no former version that is still loaded."""
+
+    code = "rollback_impossible"
 
 
 class Unavailable(PluralityError):

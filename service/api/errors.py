@@ -27,6 +27,8 @@ STATUS: dict[type[PluralityError], int] = {
     errors.Unauthorised: 401,
     errors.WritesDisabled: 403,
     errors.UnknownModel: 404,
+    errors.VersionNotReady: 409,
+    errors.RollbackImpossible: 409,
     errors.Unavailable: 503,
     errors.Overloaded: 503,
     errors.Draining: 503,
