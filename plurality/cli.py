@@ -29,6 +29,8 @@ _CODES = {
     "unsupported_model": REFUSED,
     "fidelity_error": REFUSED,
     "publish_error": REFUSED,
+    "store_busy": REFUSED,
+    "rollback_impossible": REFUSED,
     "export_error": REFUSED,
     "bundle_rejected": REFUSED,
     "unknown_model": USAGE,

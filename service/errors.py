@@ -12,6 +12,8 @@ PluralityError
 ├── UnknownModel                 no such model, alias or version
 ├── VersionNotReady              an alias cannot move to a version that is not loaded
 ├── RollbackImpossible           no former version is loaded that the alias could go back to
+├── PublishError                 the store cannot take the version or the alias
+│   └── StoreBusy                another process is writing it
 ├── Unavailable                  try again after `retry_after_s`
 │   ├── Overloaded               the queue is full
 │   ├── Draining                 this process is going away
@@ -112,6 +114,18 @@ class RollbackImpossible(PluralityError):
     """The alias has no former version that is still loaded."""
 
     code = "rollback_impossible"
+
+
+class PublishError(PluralityError):
+    """The store cannot take the version or the alias."""
+
+    code = "publish_error"
+
+
+class StoreBusy(PublishError):
+    """Another process is writing the same model."""
+
+    code = "store_busy"
 
 
 class Unavailable(PluralityError):

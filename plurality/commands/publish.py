@@ -23,7 +23,8 @@ def publish(
 
         plurality publish demo-margin int8 --alias stable --store .demo/store
     """
-    from model_export.publish import copy_version, find_version, set_aliases, writer
+    from model_export.publish import copy_version
+    from service.repository.pointer_writer import find_version, set_aliases, writer
 
     with writer(store, name) as directory:
         if from_store:

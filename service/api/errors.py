@@ -29,6 +29,8 @@ STATUS: dict[type[PluralityError], int] = {
     errors.UnknownModel: 404,
     errors.VersionNotReady: 409,
     errors.RollbackImpossible: 409,
+    errors.PublishError: 500,
+    errors.StoreBusy: 409,
     errors.Unavailable: 503,
     errors.Overloaded: 503,
     errors.Draining: 503,
