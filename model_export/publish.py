@@ -78,6 +78,20 @@ def is_whole(version: Path) -> bool:
     return True
 
 
+def check_version(directory: Path, digest: str) -> None:
+    """Check every byte of a version before an alias moves to it.
+
+    Raises:
+        PublishError: it is damaged; publishing the same content again mends it.
+    """
+    try:
+        read_verified(directory / VERSIONS / digest)
+    except BundleRejected as error:
+        raise PublishError(
+            f"version {digest[:12]} is damaged in the store ({error.message}); publish it again, which replaces it"
+        ) from None
+
+
 def copy_version(source: Path, digest: str, directory: Path) -> str:
     """Bring a version over from another store's model directory, verified on both sides. Call it inside `writer`."""
     try:

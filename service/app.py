@@ -10,6 +10,7 @@ import prometheus_client
 from fastapi import FastAPI
 
 from service.admission import Gate
+from service.api.admin import ADMIN_WIRE, Admin, admin_routes
 from service.api.calls import Caller
 from service.api.dialects import DIALECT_WIRE, dialects, octet_paths, probe_paths
 from service.api.errors import install_error_handlers
@@ -85,11 +86,12 @@ def create_app(service: Service) -> FastAPI:
     )
     settings = service.settings
     caller = Caller(service.scorer, service.live, service.gate, settings.limits, settings.overload)
-    surfaces = (native_routes(caller), *dialects(caller, settings))
+    admin = admin_routes(Admin(service.live, settings))
+    surfaces = (native_routes(caller), admin, *dialects(caller, settings))
     for surface in surfaces:
         app.include_router(surface.router)
     install_error_handlers(app, overload_status=settings.overload.status)
-    install_openapi(app, (*WIRE, *DIALECT_WIRE))
+    install_openapi(app, (*WIRE, *ADMIN_WIRE, *DIALECT_WIRE))
     paths = Paths(surfaces, plain=("/docs", "/openapi.json"), octets=octet_paths(), probes=probe_paths())
     app.add_middleware(
         Guard, settings=settings.http, gate=service.gate, metrics=service.metrics, paths=paths, keys=service.keys

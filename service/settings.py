@@ -118,6 +118,8 @@ class RepositorySettings(_Group):
     """How the store is watched."""
 
     poll_interval_s: float = Field(default=2.0, gt=0)
+    writer: bool = False
+    """Whether admin calls may move aliases: the server then writes pointers, under the publisher's lease."""
 
 
 class KeySettings(_Group):

@@ -190,3 +190,26 @@ class ModelsResponse(Wire):
 
     versions: list[ServedVersion]
     rejected: list[RejectedVersion]
+
+
+class MoveAlias(Wire):
+    """Where an alias is to point."""
+
+    version: Annotated[str, Meta(description="A digest, 8 or more of its first digits, or an alias.")]
+
+
+class Rollback(Wire):
+    """Which alias goes back."""
+
+    alias: str = "stable"
+
+
+class AliasMoved(Wire):
+    """An alias after a change; the store's pointer says the same."""
+
+    request_id: str
+    model: str
+    alias: str
+    version: Annotated[str | None, Meta(description="What it names now; null: it was removed.")]
+    previous: Annotated[str | None, Meta(description="What it named before; null: it was not there.")]
+    generation: Annotated[int, Meta(description="Of the pointer; it grows with every change.")]

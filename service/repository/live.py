@@ -63,6 +63,7 @@ class Live:
         self._retiring: set[asyncio.Task[None]] = set()
         self._watcher: asyncio.Task[None] | None = None
         self._store_up: bool | None = None
+        self._refreshing = asyncio.Lock()
 
     @property
     def snapshot(self) -> Snapshot:
@@ -145,7 +146,11 @@ class Live:
                 self._log.error("store_watch_failed", error=repr(error))
 
     async def refresh(self) -> None:
-        """Look at the store once; load, swap and retire as the pointers say."""
+        """Look at the store once; load, swap and retire as the pointers say. One look at a time, in order of asking."""
+        async with self._refreshing:
+            await self._refresh()
+
+    async def _refresh(self) -> None:
         try:
             names = await asyncio.to_thread(model_names, self._settings.store)
         except OSError as error:

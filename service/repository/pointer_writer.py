@@ -22,14 +22,20 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @contextmanager
-def writer(store: Path, model: str) -> Iterator[Path]:
+def writer(store: Path, model: str, *, new: bool = True) -> Iterator[Path]:
     """Hold the right to write one model; yields its directory, free of what a writer that died left there.
 
+    Args:
+        new: whether it may be a model that the store does not have yet.
+
     Raises:
+        UnknownModel: it is new and may not be.
         StoreBusy: somebody else is writing it.
         PublishError: the store cannot be written.
     """
     directory = store / model
+    if not new and not (directory / POINTER_NAME).exists():
+        raise UnknownModel("the store has no such model", param="model")
     try:
         (directory / VERSIONS).mkdir(parents=True, exist_ok=True)
         lock = (directory / _LOCK).open("w")
