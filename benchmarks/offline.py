@@ -11,7 +11,7 @@ from pathlib import Path
 from service.batching.policy import Policy, partition
 from service.domain import Encoding, ScoreItem
 from service.repository.bundle import batch_policy
-from service.repository.store import version_directory
+from service.repository.store import read_verified, version_directory
 from service.repository.tuned import TunedModel, load_tuned
 from service.runtime.backend import pad
 from service.settings import read_settings
@@ -40,7 +40,7 @@ class Rate:
 def opened(store: Path, model: str, digest: str, work: Path) -> Iterator[tuple[TunedModel, Policy]]:
     """A version with its profile, as the service would open it."""
     settings = read_settings({"store": store, "cache_dir": work / "cache", "log_level": "error"}, {})
-    tuned = load_tuned(version_directory(store, model, digest), settings)
+    tuned = load_tuned(read_verified(version_directory(store, model, digest)), settings)
     try:
         yield tuned, batch_policy(tuned, settings)
     finally:

@@ -17,7 +17,7 @@ from evaluation.tables import Predictor, Results, evaluate
 from evaluation.votes import read_votes
 from model_export.pairs import pairs_digest
 from service.errors import UnknownModel
-from service.repository.live import DEFAULT_ALIAS
+from service.repository.snapshot import DEFAULT_ALIAS
 from service.repository.load import LoadedModel, load_model
 from service.repository.pointer_writer import find_version
 from service.repository.store import model_names, version_directory

@@ -10,7 +10,8 @@ import prometheus_client
 from fastapi import FastAPI
 
 from service.admission import Gate
-from service.api.admin import ADMIN_WIRE, Admin, admin_routes
+from service.api.admin import Admin, admin_routes
+from service.api.admin_wire import ADMIN_WIRE
 from service.api.calls import Caller
 from service.api.dialects import DIALECT_WIRE, dialects, octet_paths, probe_paths
 from service.api.errors import install_error_handlers

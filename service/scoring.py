@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from service.admission import Gate, Permit
 from service.calibrate import Calibrator
-from service.domain import Encoding, Item, Outcome, Reward, ScoreQuery
+from service.domain import Encoding, Item, Outcome, ScoreQuery
 from service.errors import DeadlineExceeded, InvalidInput, TextTooLong, TooManyItems, Unavailable
 from service.repository.bundle import ModelBundle
 from service.repository.live import Live
@@ -70,8 +70,7 @@ class Scorer:
                 if not query.block:
                     bundle.check_wait(query.deadline, encoded)
                 outcomes = await self._run(bundle, encoded, query.deadline)
-            rewards = sum(isinstance(outcome, Reward) for outcome in outcomes)
-            bundle.metrics.settled(rewards=rewards, errors=len(outcomes) - rewards)
+            bundle.settled(outcomes)
             return Scored(bundle.manifest, bundle.digest, outcomes)
 
     async def tokenise(self, query: ScoreQuery) -> tuple[Manifest, Sequence[Encoding | InvalidInput]]:

@@ -115,11 +115,44 @@ class RuntimeSettings(_Group):
 
 
 class RepositorySettings(_Group):
-    """How the store is watched."""
+    """How the store is watched, what a candidate must pass, and how many versions stay loaded."""
 
     poll_interval_s: float = Field(default=2.0, gt=0)
+    """Between looks at the store; where the file system sends notices a new pointer is seen sooner."""
+    probe: bool = True
+    """Run each candidate in a limited child process first. Off: what crashes the engine crashes the service."""
+    probe_s: float = Field(default=30.0, gt=0)
+    """How long that first run may take, and how much processor time."""
+    probe_memory_bytes: int | None = Field(default=None, ge=2**28)
+    """Its address space; by default 2 GiB and four times the version's files."""
+    load_s: float = Field(default=300.0, gt=0)
+    """How long opening (and measuring) a candidate may take."""
+    warm_up_s: float = Field(default=30.0, gt=0)
+    """How long warming it up may take, and its self-test."""
+    resident_bytes: int | None = Field(default=None, ge=1)
+    """What loaded versions may take together; by default four fifths of the memory that the process may use."""
+    resident_versions: int | None = Field(default=None, ge=1)
+    resident_factor: float = Field(default=3.0, ge=1)
+    """A version is taken to need its files' bytes times this."""
+    keep_previous: int = Field(default=1, ge=0, le=16)
+    """How many former versions of `stable` stay loaded while there is room: going back to them takes no time."""
     writer: bool = False
     """Whether admin calls may move aliases: the server then writes pointers, under the publisher's lease."""
+
+
+class RollbackSettings(_Group):
+    """When a version that just became active is taken back by the service itself."""
+
+    automatic: bool = True
+    within_s: float = Field(default=600.0, gt=0)
+    """How long after an alias moved to it a version is on probation."""
+    window_s: float = Field(default=60.0, ge=1)
+    error_ratio: float = Field(default=0.1, gt=0, le=1)
+    """Share of items that fail in the engine, within the window, from which on it is taken back."""
+    min_items: int = Field(default=100, ge=1)
+    """Fewer items in the window say nothing about the ratio."""
+    non_finite: int = Field(default=1, ge=1)
+    """So many items without a finite reward are enough; raise it where callers may send what overflows any model."""
 
 
 class KeySettings(_Group):
@@ -156,6 +189,7 @@ class Settings(BaseSettings):
     runtime: RuntimeSettings = RuntimeSettings()
     repository: RepositorySettings = RepositorySettings()
     keys: KeySettings = KeySettings()
+    rollback: RollbackSettings = RollbackSettings()
 
 
 def read_settings(overrides: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:

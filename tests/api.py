@@ -13,8 +13,12 @@ from service.settings import Settings, read_settings
 
 
 def settings_for(store: Path, **overrides: Any) -> Settings:
-    """Settings of a test: quick polling, quiet log."""
-    base: dict[str, Any] = {"store": store, "log_level": "error", "repository": {"poll_interval_s": 0.02}}
+    """Settings of a test: quick polling, quiet log, no child to probe each bundle in."""
+    base: dict[str, Any] = {
+        "store": store,
+        "log_level": "error",
+        "repository": {"poll_interval_s": 0.02, "probe": False},
+    }
     return read_settings(base | overrides, {})
 
 

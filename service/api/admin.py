@@ -15,7 +15,7 @@ import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from service.api import schemas
+from service.api.admin_wire import AliasMoved, MoveAlias, Rollback
 from service.api.errors import ErrorBody
 from service.api.keys import fingerprint
 from service.api.openapi import content_of, request_body
@@ -36,9 +36,8 @@ from service.repository.pointer_writer import (
 from service.settings import Settings
 from service.telemetry.logs import get_logger
 
-ADMIN_WIRE = (schemas.MoveAlias, schemas.Rollback, schemas.AliasMoved)
-_MOVE = msgspec.json.Decoder(schemas.MoveAlias)
-_ROLLBACK = msgspec.json.Decoder(schemas.Rollback)
+_MOVE = msgspec.json.Decoder(MoveAlias)
+_ROLLBACK = msgspec.json.Decoder(Rollback)
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"content": content_of(ErrorBody), "description": text}
     for status, text in {
@@ -119,7 +118,7 @@ class Admin:
             raise MalformedRequest("an alias is lower case, digits, . _ - (at most 64)", param="alias")
         async with self._one_at_a_time:
             moved = await asyncio.to_thread(self._write, model, alias, change)
-            await self._live.refresh()
+            await self._live.look()
         return moved
 
     def _write(self, model: str, alias: str, change: Change) -> Moved:
@@ -146,14 +145,14 @@ def admin_routes(admin: Admin) -> Surface:
         prefix="/rm/v1/models/{name}", responses=_ERRORS, default_response_class=Response, tags=["admin"]
     )
     answer: dict[int | str, dict[str, Any]] = {
-        200: {"content": content_of(schemas.AliasMoved), "description": "What became of the alias"}
+        200: {"content": content_of(AliasMoved), "description": "What became of the alias"}
     }
 
     @router.put(
         "/aliases/{alias}",
         responses=answer,
         summary="Point an alias at a loaded version",
-        openapi_extra=request_body(schemas.MoveAlias, {"version": "candidate"}),
+        openapi_extra=request_body(MoveAlias, {"version": "candidate"}),
     )
     async def put(request: Request, name: str, alias: str) -> Response:
         body = decode(_MOVE, await request.body())
@@ -167,7 +166,7 @@ def admin_routes(admin: Admin) -> Surface:
         "/rollback",
         responses=answer,
         summary="Point an alias at the version that it named before",
-        openapi_extra=request_body(schemas.Rollback, {"alias": "stable"}),
+        openapi_extra=request_body(Rollback, {"alias": "stable"}),
     )
     async def rollback(request: Request, name: str) -> Response:
         body = decode(_ROLLBACK, await request.body())
@@ -183,5 +182,5 @@ def _moved(request: Request, model: str, moved: Moved, action: str) -> Response:
         "audit", action=action, who=fingerprint(request), model=model, alias=moved.alias, before=moved.before,
         after=moved.after, generation=moved.generation, request_id=request_id,
     )  # fmt: skip
-    reply = schemas.AliasMoved(request_id, model, moved.alias, moved.after, moved.before, moved.generation)
+    reply = AliasMoved(request_id, model, moved.alias, moved.after, moved.before, moved.generation)
     return Response(msgspec.json.encode(reply), media_type="application/json")

@@ -1,14 +1,16 @@
 """From a `Scored` to the wire's plain dictionaries, of the shapes in `schemas.py` (a test holds the two together)."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from service.api.errors import item_error
 from service.calibrate import UNCALIBRATED, Calibrator, expected_disagreement, group_advantages, softmax
 from service.domain import Outcome, Reward
 from service.repository.bundle import ModelBundle
-from service.repository.live import Snapshot
 from service.repository.manifest import Manifest
+from service.repository.snapshot import Snapshot
+from service.repository.states import RESIDENT, State, VersionStatus
 from service.scoring import Scored
 
 Json = dict[str, Any]
@@ -50,18 +52,27 @@ def rank(scored: Scored, request_id: str, *, win_matrix: bool, advantages: bool,
     return reply
 
 
-def models(snapshot: Snapshot) -> Json:
+def models(snapshot: Snapshot, statuses: Sequence[VersionStatus]) -> Json:
     """The reply of /models."""
+    known = {status.key: status for status in statuses}
     aliases: dict[str, list[str]] = {}
     for names in snapshot.aliases.values():
         for alias, bundle in names.items():
             aliases.setdefault(bundle.digest, []).append(alias)
-    versions = [_served(bundle, sorted(aliases[digest])) for digest, bundle in snapshot.bundles().items()]
+    versions = [
+        _served(bundle, sorted(aliases.get(digest, ())), known[bundle.manifest.model, digest])
+        for digest, bundle in snapshot.resident.items()
+    ]
     rejected = [
         {"model": entry.model, "version": entry.digest, "reason": entry.reason, "message": entry.message}
         for entry in snapshot.rejections
     ]
-    return {"versions": versions, "rejected": rejected}
+    pending = [
+        {"model": status.model, "version": status.digest, "state": status.state, "since": _time(status.since)}
+        for status in statuses
+        if status.state not in RESIDENT | {State.REJECTED}
+    ]
+    return {"versions": versions, "rejected": rejected, "pending": pending}
 
 
 def model(manifest: Manifest, digest: str) -> Json:
@@ -117,12 +128,19 @@ def _spread(values: list[float], places: list[int], count: int) -> list[float | 
     return spread
 
 
-def _served(bundle: ModelBundle, aliases: list[str]) -> Json:
+def _time(seconds: float) -> str:
+    """Seconds since the epoch in ISO 8601, UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _served(bundle: ModelBundle, aliases: list[str], status: VersionStatus) -> Json:
     manifest = bundle.manifest
     return {
         "model": model(manifest, bundle.digest),
         "aliases": aliases,
-        "state": "ready",
+        "state": status.state,
+        "since": _time(status.since),
+        "reason": status.reason,
         "max_length": manifest.input_format.max_length,
         "input_format": manifest.input_format.kind,
         "temperature": manifest.calibrator.temperature,

@@ -90,7 +90,7 @@ def native_routes(caller: Caller) -> Surface:
         "/models", responses=_answers(schemas.ModelsResponse), summary="Served versions, refused versions and why"
     )
     async def models() -> Response:
-        return _json(replies.models(caller.live.snapshot))
+        return _json(replies.models(caller.live.snapshot, caller.live.statuses))
 
     return Surface(router, NATIVE)
 

@@ -162,11 +162,15 @@ class RankResponse(Wire):
 
 
 class ServedVersion(Wire):
-    """A resident version and its aliases."""
+    """A loaded version and its aliases."""
 
     model: Model
     aliases: list[str]
-    state: Literal["ready"]
+    state: Annotated[
+        Literal["ready", "active"], Meta(description="active: an alias names it. ready: loaded, to be gone back to.")
+    ]
+    since: Annotated[str, Meta(description="When it came to that state; ISO 8601.")]
+    reason: Annotated[str | None, Meta(description="Why an alias was taken from it: `rolled_back:` and the cause.")]
     max_length: int
     input_format: str
     temperature: float
@@ -185,31 +189,18 @@ class RejectedVersion(Wire):
     message: str
 
 
+class PendingVersion(Wire):
+    """A version on its way to being loaded."""
+
+    model: str
+    version: str
+    state: Literal["discovered", "verifying", "probing", "loading", "warming", "self_test"]
+    since: str
+
+
 class ModelsResponse(Wire):
-    """What is served, and what was refused and why."""
+    """What is loaded, what was refused and why, and what is being loaded."""
 
     versions: list[ServedVersion]
     rejected: list[RejectedVersion]
-
-
-class MoveAlias(Wire):
-    """Where an alias is to point."""
-
-    version: Annotated[str, Meta(description="A digest, 8 or more of its first digits, or an alias.")]
-
-
-class Rollback(Wire):
-    """Which alias goes back."""
-
-    alias: str = "stable"
-
-
-class AliasMoved(Wire):
-    """An alias after a change; the store's pointer says the same."""
-
-    request_id: str
-    model: str
-    alias: str
-    version: Annotated[str | None, Meta(description="What it names now; null: it was removed.")]
-    previous: Annotated[str | None, Meta(description="What it named before; null: it was not there.")]
-    generation: Annotated[int, Meta(description="Of the pointer; it grows with every change.")]
+    pending: list[PendingVersion]

@@ -9,17 +9,15 @@ from dataclasses import replace
 from service.batching.batcher import Batcher
 from service.batching.cost import CostModel
 from service.batching.policy import BatchLimits, Policy
-from service.domain import Encoding, Item, Outcome
-from service.errors import Overloaded
-from service.repository.load import LoadedModel
+from service.domain import Encoding, Item, Outcome, Reward
+from service.errors import EngineError, NonFiniteReward, Overloaded
+from service.repository.health import Health
 from service.repository.manifest import Manifest
 from service.repository.tuned import TunedModel, largest_batch
-from service.runtime.backend import pad
 from service.settings import Settings
 from service.telemetry.metrics import SHORT_DIGEST, Metrics
 from service.tokenise import Encoded
 
-_WARM_UP_TOKENS = 512
 _USABLE = 0.8
 """Share of the time to its deadline that a request may be predicted to wait: the rest is for what was mispredicted."""
 _MAX_RETRY_AFTER_S = 60
@@ -36,8 +34,11 @@ class ModelBundle:
         tokenise_threads: ThreadPoolExecutor,
         clock: Callable[[], float],
         metrics: Metrics,
+        health: Health,
     ) -> None:
         self._model = model = tuned.model
+        self.profile = tuned.profile
+        self.health = health
         self._tokeniser = replace(model.tokeniser, share_prompts=settings.batching.share_prompts)
         self._threads = tokenise_threads
         self._clock = clock
@@ -105,6 +106,16 @@ class ModelBundle:
                 retry_after_s=min(_MAX_RETRY_AFTER_S, max(1, math.ceil(queued_s / 2))),
             )
 
+    def settled(self, outcomes: Sequence[Outcome]) -> None:
+        """Count what became of a request's items."""
+        rewards = sum(isinstance(outcome, Reward) for outcome in outcomes)
+        self.metrics.settled(rewards=rewards, errors=len(outcomes) - rewards)
+        failed = non_finite = 0
+        if rewards < len(outcomes):
+            failed = sum(isinstance(outcome, EngineError) for outcome in outcomes)
+            non_finite = sum(isinstance(outcome, NonFiniteReward) for outcome in outcomes)
+        self.health.note(items=rewards + failed, failed=failed, non_finite=non_finite)
+
     def acquire(self) -> None:
         """Count a user in."""
         self._users += 1
@@ -115,6 +126,10 @@ class ModelBundle:
         self._users -= 1
         if self._users == 0:
             self._unused.set()
+
+    async def unused(self) -> None:
+        """Until no request is pinned to it."""
+        await self._unused.wait()
 
     async def aclose(self, *, timeout_s: float) -> None:
         """Wait for the users, then close batcher, series and session. Idempotent."""
@@ -134,10 +149,3 @@ def batch_policy(tuned: TunedModel, settings: Settings) -> Policy:
     longest = manifest.input_format.max_length
     cost = CostModel(tuned.profile.cells, max_items=limits.max_items, max_tokens=longest)
     return Policy(limits, cost, batching.scheduler, batching.ageing_s)
-
-
-def warm_up(model: LoadedModel) -> None:
-    """Run the longest shape once, so that the first request does not pay for the engine's allocations. Blocking."""
-    length = min(model.manifest.input_format.max_length, _WARM_UP_TOKENS)
-    row = Encoding((model.manifest.golden[0].token_ids[0],) * length, length, 0)
-    model.backend.run(pad([row], model.pad_id))

@@ -73,7 +73,9 @@ class VersionStatus:
 class Book:
     """The state of every version that is known; a retired one is forgotten."""
 
-    def __init__(self, clock: Callable[[], float], on_move: Callable[[VersionStatus | None, VersionStatus], None]) -> None:
+    def __init__(
+        self, clock: Callable[[], float], on_move: Callable[[VersionStatus | None, VersionStatus], None]
+    ) -> None:
         self._clock = clock
         self._on_move = on_move
         self._known: dict[Key, VersionStatus] = {}
@@ -90,16 +92,19 @@ class Book:
         return status.state if (status := self._known.get(key)) else None
 
     def move(self, key: Key, to: State, *, reason: str | None = None, message: str | None = None) -> None:
-        """Take a version to its next state.
+        """Take a version to its next state. While it is tried again it keeps the reason of its last refusal.
 
         Raises:
             ValueError: the step is not in `LEGAL`: a mistake in this program.
         """
-        before = self._known.pop(key, None)
+        before = self._known.get(key)
         legal = LEGAL[before.state] if before else {State.DISCOVERED}
         if to not in legal:
             raise ValueError(f"{key[0]}@{key[1][:12]}: {before.state if before else None} -> {to}")
+        if before and reason is None and to not in RESIDENT:
+            reason, message = before.reason, before.message
         after = VersionStatus(*key, to, self._clock(), reason, message)
+        self._known.pop(key, None)
         if to is not State.RETIRED:
             self._known[key] = after
         self._on_move(before, after)

@@ -14,8 +14,9 @@ from pydantic import Field, ValidationError
 
 from service.batching.cost import Cell
 from service.repository.formats import Closed
-from service.repository.load import MODEL_FILE, LoadedModel, load_model
+from service.repository.load import MODEL_FILE, LoadedModel, open_model
 from service.repository.manifest import Manifest
+from service.repository.store import VerifiedFiles
 from service.runtime.machine import cores, fingerprint
 from service.runtime.profile import Profile, Shape, fastest_split, measure_cells
 from service.runtime.widths import TwoWidths
@@ -68,21 +69,35 @@ class TunedModel:
     profile: Profile
 
 
-def load_tuned(directory: Path, settings: Settings) -> TunedModel:
-    """Load a version and know how long its engine calls take here. Blocking; a first time takes seconds longer.
+def load_tuned(files: VerifiedFiles, settings: Settings, *, twin: Profile | None = None) -> TunedModel:
+    """Open a version and know how long its engine calls take here. Blocking; a first time takes seconds longer.
+
+    Args:
+        twin: the profile of a version of the same shape that is serving now: it holds for this one too, and measuring
+            would take the cores from it. Not kept: the next start measures.
 
     Raises:
-        BundleRejected, ConfigurationError: as `load_model`.
+        BundleRejected, ConfigurationError: as `open_model`; nothing stays open.
     """
-    path = _record_path(directory.name, settings)
-    if profile := _read(path):
-        model = _open(directory, settings, profile.threads)
+    path = _record_path(files.digest, settings)
+    if profile := _read(path) or twin:
+        model = _open(files, settings, profile.threads)
     else:
-        model, profile = _measure(directory, settings)
+        model, profile = _measure(files, settings)
         _write(path, profile)
     if profile.lanes > 1 and _widths_are_free(settings):
-        model = _widened(model, directory, settings)
+        model = _widened(model, files, settings)
     return TunedModel(model, profile)
+
+
+def same_shape(one: Manifest, other: Manifest) -> bool:
+    """Whether two versions cost the same: of one model, and their weights and inputs of one size."""
+    return _shape_key(one) == _shape_key(other)
+
+
+def _shape_key(manifest: Manifest) -> tuple[object, ...]:
+    weights = sorted((entry.name, entry.size) for entry in manifest.files if entry.name.startswith(MODEL_FILE))
+    return manifest.model, manifest.precision, manifest.input_format.max_length, weights
 
 
 def largest_batch(manifest: Manifest, settings: Settings) -> int:
@@ -93,8 +108,8 @@ def largest_batch(manifest: Manifest, settings: Settings) -> int:
     return 1 if manifest.precision == "int8" else settings.batching.max_items
 
 
-def _open(directory: Path, settings: Settings, threads: int) -> LoadedModel:
-    return load_model(directory, device=settings.runtime.device, threads=threads)
+def _open(files: VerifiedFiles, settings: Settings, threads: int) -> LoadedModel:
+    return open_model(files, device=settings.runtime.device, threads=threads)
 
 
 def _widths_are_free(settings: Settings) -> bool:
@@ -102,23 +117,23 @@ def _widths_are_free(settings: Settings) -> bool:
     return settings.runtime.wide_when_alone and not fixed
 
 
-def _widened(model: LoadedModel, directory: Path, settings: Settings) -> LoadedModel:
+def _widened(model: LoadedModel, files: VerifiedFiles, settings: Settings) -> LoadedModel:
     """The same version with a second engine on all cores, for calls that are alone. Holds the weights twice."""
     try:
-        wide = _open(directory, settings, _cores(settings))
+        wide = _open(files, settings, _cores(settings))
     except BaseException:
         model.backend.close()
         raise
     return replace(model, backend=TwoWidths(model.backend, wide.backend))
 
 
-def _measure(directory: Path, settings: Settings) -> tuple[LoadedModel, Profile]:
-    first, *others = _thread_counts(directory, settings)
-    models = {first: _open(directory, settings, first)}
+def _measure(files: VerifiedFiles, settings: Settings) -> tuple[LoadedModel, Profile]:
+    first, *others = _thread_counts(files, settings)
+    models = {first: _open(files, settings, first)}
     try:
         shape = _shape(models[first].manifest, settings)
         for threads in others:
-            models[threads] = _open(directory, settings, threads)
+            models[threads] = _open(files, settings, threads)
         lanes, threads = _split(models, shape, settings)
         chosen = models.pop(threads)
     finally:
@@ -132,7 +147,7 @@ def _measure(directory: Path, settings: Settings) -> tuple[LoadedModel, Profile]
         chosen.backend.close()
         raise
     seconds = round(time.perf_counter() - started, 2)
-    _log.info("profiled", version=directory.name[:12], lanes=lanes, threads=threads, cells=len(cells), seconds=seconds)
+    _log.info("profiled", version=files.digest[:12], lanes=lanes, threads=threads, cells=len(cells), seconds=seconds)
     return chosen, Profile(lanes, threads, cells)
 
 
@@ -143,14 +158,14 @@ def _split(models: dict[int, LoadedModel], shape: Shape, settings: Settings) -> 
     return settings.batching.lanes or (1 if settings.runtime.device == "cpu" else _GPU_LANES), threads
 
 
-def _thread_counts(directory: Path, settings: Settings) -> Sequence[int]:
+def _thread_counts(files: VerifiedFiles, settings: Settings) -> Sequence[int]:
     """Threads of an engine call that are worth trying; one if the settings or the model's size leave no choice."""
     available = _cores(settings)
     if settings.runtime.threads:
         return [settings.runtime.threads]
     if settings.batching.lanes:
         return [max(1, available // settings.batching.lanes)]
-    if settings.runtime.device != "cpu" or _size(directory) > _RACE_LIMIT_BYTES:
+    if settings.runtime.device != "cpu" or _size(files) > _RACE_LIMIT_BYTES:
         return [available]
     return sorted({available, max(1, available // 4), 1}, reverse=True)
 
@@ -159,8 +174,8 @@ def _cores(settings: Settings) -> int:
     return settings.runtime.cores or cores()
 
 
-def _size(directory: Path) -> int:
-    return sum(path.stat().st_size for path in directory.glob(f"{MODEL_FILE}*"))
+def _size(files: VerifiedFiles) -> int:
+    return sum(len(data) for name, data in files.contents.items() if name.startswith(MODEL_FILE))
 
 
 def _shape(manifest: Manifest, settings: Settings) -> Shape:

@@ -11,6 +11,7 @@ import onnxruntime as ort
 
 _CPU_INFO = Path("/proc/cpuinfo")
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def cores(*, quota_file: Path = _CPU_QUOTA) -> int:
@@ -26,6 +27,16 @@ def cores(*, quota_file: Path = _CPU_QUOTA) -> int:
     if quota == "max":
         return affinity
     return max(1, min(affinity, math.ceil(int(quota) / int(period))))
+
+
+def memory_bytes(*, limit_file: Path = _MEMORY_LIMIT) -> int:
+    """Memory that this process may use: the machine's, within its container's limit (cgroup v2)."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = limit_file.read_text().strip()
+    except OSError:
+        return machine
+    return machine if limit == "max" else min(machine, int(limit))
 
 
 def fingerprint(**settings: str | int | None) -> str:

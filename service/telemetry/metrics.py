@@ -71,7 +71,12 @@ class Metrics:
             "precision",
             "calibrated",
         )
-        self.model_load_seconds = histogram("model_load_seconds", "Verify, open, self-test, warm up.", _LOAD_S, "model")
+        self.model_load_seconds = histogram(
+            "model_load_seconds", "Each step of a candidate.", _LOAD_S, "model", "phase"
+        )
+        self.model_state = gauge("model_state", "1 for the state that a version is in.", "model", "version", "state")
+        self.model_age = gauge("model_age_seconds", "Since the version behind `stable` was made.", "model")
+        self.model_rollbacks = counter("model_rollbacks", "Aliases sent back to a former version.", "model", "cause")
         self.model_load_failures = counter("model_load_failures", "Versions refused.", "model", "reason")
         self.model_swaps = counter("model_swaps", "Aliases moved to another version.", "model")
         self.store_generation = gauge("store_generation", "Generation of the pointer in force.", "model")

@@ -18,7 +18,7 @@ from service.api.shapes import ErrorShape
 from service.domain import Item, Message, RawText, RawTokens, Reward, ScoreItem
 from service.errors import MalformedRequest
 from service.repository.bundle import ModelBundle
-from service.repository.live import DEFAULT_ALIAS
+from service.repository.snapshot import DEFAULT_ALIAS
 from service.scoring import Scored
 from service.telemetry.metrics import SHORT_DIGEST
 

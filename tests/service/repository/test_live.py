@@ -49,11 +49,12 @@ def test_a_new_version_is_picked_up(store: Path, tiny_checkpoint: Path) -> None:
             outcome = await pinned.submit(encoding, deadline=1e12)  # type: ignore[arg-type]
             assert not isinstance(outcome, Exception)
         assert await score(service) == new
-        await asyncio.gather(*service.live._retiring)
+        while any(status.digest == old for status in service.live.statuses):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
         lines = [line for line in service.metrics.render().decode().splitlines() if f'version="{old[:12]}"' in line]
         assert {line.split("{")[0] for line in lines} <= {"rm_items_total", "rm_requests_total"}
 
-    with_api(settings_for(store), story)
+    with_api(settings_for(store, repository={"poll_interval_s": 0.02, "probe": False, "keep_previous": 0}), story)
 
 
 def test_a_broken_version_never_hurts_the_running_one(store: Path, tiny_checkpoint: Path) -> None:

@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 
 from service.domain import Encoding
 from service.errors import BundleRejected, InferenceFailed
-from service.repository.load import LoadedModel, check_golden, load_model
+from service.repository.load import LoadedModel, check_golden, open_model
+from service.repository.store import VerifiedFiles, read_verified
 from service.repository.tuned import TunedModel, load_tuned
 from service.runtime.backend import pad
 from service.runtime.ort import OrtBackend
@@ -23,7 +24,7 @@ def load(store: Path, cache: Path, **overrides: object) -> tuple[TunedModel, lis
     """A tuned model, and what was logged on the way."""
     [directory] = (store / "tiny" / "versions").iterdir()
     with capture_logs() as logs:
-        tuned = load_tuned(directory, settings_for(store, cache_dir=cache, **overrides))
+        tuned = load_tuned(read_verified(directory), settings_for(store, cache_dir=cache, **overrides))
     tuned.model.backend.close()
     return tuned, [entry["event"] for entry in logs]
 
@@ -85,7 +86,7 @@ def test_lanes_come_with_a_wide_engine(published: Path, tmp_path: Path) -> None:
     profile = json.loads(record.read_text()) | {"lanes": 2, "threads": 1}
     record.write_text(json.dumps(profile))
     [directory] = (published / "tiny" / "versions").iterdir()
-    tuned = load_tuned(directory, settings_for(published, cache_dir=tmp_path))
+    tuned = load_tuned(read_verified(directory), settings_for(published, cache_dir=tmp_path))
     assert isinstance(tuned.model.backend, TwoWidths)
     check_golden(tuned.model)
     tuned.model.backend.close()
@@ -104,13 +105,13 @@ def test_a_version_that_breaks_between_the_two_engines(
     record.write_text(json.dumps(json.loads(record.read_text()) | {"lanes": 2, "threads": 1}))
     opened: list[LoadedModel] = []
 
-    def once(directory: Path, **options: Any) -> LoadedModel:
+    def once(files: VerifiedFiles, **options: Any) -> LoadedModel:
         if opened:
             raise BundleRejected("gone", reason="io")
-        opened.append(load_model(directory, **options))
+        opened.append(open_model(files, **options))
         return opened[-1]
 
-    monkeypatch.setattr("service.repository.tuned.load_model", once)
+    monkeypatch.setattr("service.repository.tuned.open_model", once)
     with pytest.raises(BundleRejected, match="gone"):
         load(published, tmp_path)
     with pytest.raises(InferenceFailed, match="closed"):
@@ -123,14 +124,14 @@ def test_a_measurement_that_fails_leaves_nothing_open(
     """An engine that breaks while it is timed is closed, and the error passes through."""
     opened: list[LoadedModel] = []
 
-    def noted(directory: Path, **options: Any) -> LoadedModel:
-        opened.append(load_model(directory, **options))
+    def noted(files: VerifiedFiles, **options: Any) -> LoadedModel:
+        opened.append(open_model(files, **options))
         return opened[-1]
 
     def broken(*_: object, **__: object) -> None:
         raise InferenceFailed("broken")
 
-    monkeypatch.setattr("service.repository.tuned.load_model", noted)
+    monkeypatch.setattr("service.repository.tuned.open_model", noted)
     monkeypatch.setattr("service.repository.tuned.measure_cells", broken)
     with pytest.raises(InferenceFailed, match="broken"):
         load(published, tmp_path)

@@ -1,0 +1,84 @@
+"""Whether a version that just became active should go back: it answers what is no number, or it fails too often.
+
+Pure but for the clock that it is given. Only failures of the model count; a caller's bad input says nothing of it.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_CELL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class HealthRules:
+    """When to go back."""
+
+    within_s: float
+    """How long after an alias moved to it a version is on probation."""
+    window_s: float
+    error_ratio: float
+    """Share of items that failed in the engine, in the window, from which on it goes back."""
+    min_items: int
+    """Fewer in the window say nothing."""
+    non_finite: int
+    """So many items without a finite reward in the window are enough."""
+
+
+@dataclass(slots=True)
+class _Cell:
+    """What one second saw."""
+
+    start: float
+    items: int = 0
+    failed: int = 0
+    non_finite: int = 0
+
+
+class Health:
+    """Watches one version while it is on probation; says once why it should go back."""
+
+    def __init__(self, rules: HealthRules | None, clock: Callable[[], float], on_trip: Callable[[str], None]) -> None:
+        self._rules = rules
+        self._clock = clock
+        self._on_trip = on_trip
+        self._until = 0.0
+        self._cells: deque[_Cell] = deque()
+
+    def arm(self) -> None:
+        """Its probation begins now."""
+        if self._rules:
+            self._until = self._clock() + self._rules.within_s
+            self._cells.clear()
+
+    def disarm(self) -> None:
+        """It has proved itself before."""
+        self._until = 0.0
+
+    def note(self, *, items: int, failed: int, non_finite: int) -> None:
+        """Count the outcomes of one request.
+
+        Args:
+            failed: of the items, those that the engine failed on; the non-finite ones among them.
+        """
+        now = self._clock()
+        if self._rules is None or now >= self._until:
+            return
+        if not self._cells or now - self._cells[-1].start >= _CELL_S:
+            self._cells.append(_Cell(now))
+        cell = self._cells[-1]
+        cell.items += items
+        cell.failed += failed
+        cell.non_finite += non_finite
+        while self._cells[0].start <= now - self._rules.window_s:
+            self._cells.popleft()
+        if failed and (cause := self._cause(self._rules)):
+            self.disarm()
+            self._on_trip(cause)
+
+    def _cause(self, rules: HealthRules) -> str | None:
+        if sum(cell.non_finite for cell in self._cells) >= rules.non_finite:
+            return "non_finite"
+        items = sum(cell.items for cell in self._cells)
+        failed = sum(cell.failed for cell in self._cells)
+        return "errors" if items >= rules.min_items and failed >= rules.error_ratio * items else None
