@@ -15,11 +15,10 @@ from evaluation.report import write_report
 from evaluation.sample import Slice, make_sample
 from evaluation.tables import Predictor, Results, evaluate
 from evaluation.votes import read_votes
-from model_export.errors import PublishError
 from model_export.pairs import pairs_digest
-from model_export.publish import find_version
 from service.errors import UnknownModel
 from service.repository.load import LoadedModel, load_model
+from service.repository.pointer_writer import find_version
 from service.repository.snapshot import DEFAULT_ALIAS
 from service.repository.store import model_names, version_directory
 from service.telemetry.metrics import SHORT_DIGEST
@@ -95,10 +94,7 @@ def _directory(store: Path, wanted: str) -> Path:
         raise TrainingError(f"cannot read the store {store}: {error.strerror}") from None
     if name not in known:
         raise UnknownModel(f"the store has no model {name!r}; it has {', '.join(known) or 'none'}")
-    try:
-        return version_directory(store, name, find_version(store / name, which or DEFAULT_ALIAS))
-    except PublishError as error:
-        raise UnknownModel(error.message) from None
+    return version_directory(store, name, find_version(store / name, which or DEFAULT_ALIAS))
 
 
 def _predict(directory: Path, rows: Sequence[PreferenceRow]) -> tuple[Predictor, list[str]]:

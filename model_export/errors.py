@@ -3,8 +3,7 @@
 PluralityError
 └── ExportError
     ├── UnsupportedModel      not a sequence classifier with one label, or one we cannot read
-    ├── FidelityError         the exported file does not score as the checkpoint does
-    └── PublishError          the store cannot take the version
+    └── FidelityError         the exported file does not score as the checkpoint does
 """
 
 from service.errors import PluralityError
@@ -26,9 +25,3 @@ class FidelityError(ExportError):
     """The exported file does not score as the checkpoint does."""
 
     code = "fidelity_error"
-
-
-class PublishError(ExportError):
-    """The store cannot take the version."""
-
-    code = "publish_error"

@@ -15,7 +15,7 @@ from model_export.errors import ExportError, FidelityError
 from model_export.fit_calibration import Method, calibrate
 from model_export.fp16 import check_range, convert_fp16
 from model_export.pairs import LabelledPair, pair_items
-from model_export.publish import current_version, find_version, next_sequence, set_aliases, write_version, writer
+from model_export.publish import next_sequence, write_version
 from model_export.sample_texts import sample_items
 from model_export.to_onnx import export_fp32, quantise_int8
 from model_export.verify import Measured, check_fidelity, run_backend
@@ -23,6 +23,7 @@ from service.domain import Encoding, Reward, ScoreItem
 from service.errors import BundleRejected
 from service.repository.load import MODEL_FILE, TOKENIZER_FILE, load_model, score_now
 from service.repository.manifest import Calibration, Fidelity, Manifest, Precision
+from service.repository.pointer_writer import current_version, find_version, set_aliases, writer
 from service.repository.snapshot import DEFAULT_ALIAS
 from service.repository.store import read_verified, version_directory
 from service.runtime.backend import pad

@@ -5,15 +5,18 @@ import sys
 import typer
 
 from plurality.commands import (
+    alias,
     calibrate,
     data,
     demo,
     evaluate,
     export,
+    gc,
     import_,
     judge,
     models,
     publish,
+    rollback,
     score,
     serve,
     sweep,
@@ -29,6 +32,8 @@ _CODES = {
     "unsupported_model": REFUSED,
     "fidelity_error": REFUSED,
     "publish_error": REFUSED,
+    "store_busy": REFUSED,
+    "rollback_impossible": REFUSED,
     "export_error": REFUSED,
     "bundle_rejected": REFUSED,
     "unknown_model": USAGE,
@@ -61,6 +66,9 @@ app.command("calibrate")(calibrate.calibrate)
 app.command("evaluate")(evaluate.evaluate)
 app.command("publish")(publish.publish)
 app.command("models")(models.models)
+app.add_typer(alias.alias, name="alias")
+app.command("rollback")(rollback.rollback)
+app.command("gc")(gc.gc)
 
 
 def main() -> None:

@@ -7,9 +7,13 @@ PluralityError
 │   ├── TooManyItems             more items than one request may hold
 │   ├── ControlTokenInText       a text contains one of the model's own control tokens
 │   └── UnsupportedConversation  the model's chat format has no place for this order of roles
+├── Unauthorised                 no key, or one that does not open this
+├── WritesDisabled               no key is configured that would open this
 ├── UnknownModel                 no such model, alias or version
 ├── VersionNotReady              an alias cannot move to a version that is not loaded
 ├── RollbackImpossible           no former version is loaded that the alias could go back to
+├── PublishError                 the store cannot take the version or the alias
+│   └── StoreBusy                another process is writing it
 ├── Unavailable                  try again after `retry_after_s`
 │   ├── Overloaded               the queue is full
 │   ├── Draining                 this process is going away
@@ -82,6 +86,18 @@ class UnsupportedConversation(InvalidInput):
     code = "unsupported_conversation"
 
 
+class Unauthorised(PluralityError):
+    """No key was presented, or one that does not open this."""
+
+    code = "unauthorised"
+
+
+class WritesDisabled(PluralityError):
+    """No key is configured that would open this."""
+
+    code = "writes_disabled"
+
+
 class UnknownModel(PluralityError):
     """No such model, alias or version is served."""
 
@@ -98,6 +114,18 @@ class RollbackImpossible(PluralityError):
     """The alias has no former version that is still loaded."""
 
     code = "rollback_impossible"
+
+
+class PublishError(PluralityError):
+    """The store cannot take the version or the alias."""
+
+    code = "publish_error"
+
+
+class StoreBusy(PublishError):
+    """Another process is writing the same model."""
+
+    code = "store_busy"
 
 
 class Unavailable(PluralityError):

@@ -136,6 +136,8 @@ class RepositorySettings(_Group):
     """A version is taken to need its files' bytes times this."""
     keep_previous: int = Field(default=1, ge=0, le=16)
     """How many former versions of `stable` stay loaded while there is room: going back to them takes no time."""
+    writer: bool = False
+    """Whether admin calls may move aliases: the server then writes pointers, under the publisher's lease."""
 
 
 class RollbackSettings(_Group):
@@ -151,6 +153,15 @@ class RollbackSettings(_Group):
     """Fewer items in the window say nothing about the ratio."""
     non_finite: int = Field(default=1, ge=1)
     """So many items without a finite reward are enough; raise it where callers may send what overflows any model."""
+
+
+class KeySettings(_Group):
+    """Files of API keys, one key a line. Writes are off without a key; an admin key opens everything."""
+
+    score_file: Path | None = None
+    """Without it, scoring is open to whoever reaches the port."""
+    feedback_file: Path | None = None
+    admin_file: Path | None = None
 
 
 def _cache_dir() -> Path:
@@ -177,6 +188,7 @@ class Settings(BaseSettings):
     batching: BatchingSettings = BatchingSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     repository: RepositorySettings = RepositorySettings()
+    keys: KeySettings = KeySettings()
     rollback: RollbackSettings = RollbackSettings()
 
 

@@ -41,7 +41,7 @@ def calibrate(
     The weights stay the same, byte for byte; the old version stays in the store.
     """
     from model_export.pipeline import describe_calibration, recalibrate
-    from model_export.publish import current_version
+    from service.repository.pointer_writer import current_version
     from training.load import load_rows
 
     if alias is None and current_version(store / name, version) is not None:

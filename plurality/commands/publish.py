@@ -23,12 +23,14 @@ def publish(
 
         plurality publish demo-margin int8 --alias stable --store .demo/store
     """
-    from model_export.publish import copy_version, find_version, set_aliases, writer
+    from model_export.publish import check_version, copy_version
+    from service.repository.pointer_writer import find_version, set_aliases, writer
 
-    with writer(store, name) as directory:
+    with writer(store, name, new=from_store is not None) as directory:
         if from_store:
             digest = copy_version(from_store / name, find_version(from_store / name, version), directory)
         else:
             digest = find_version(directory, version)
+            check_version(directory, digest)
         pointer = set_aliases(directory, {alias: digest})
     typer.echo(f"{name}@{alias} is {digest[:12]} (generation {pointer.generation})")

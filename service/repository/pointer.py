@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, ValidationError
 
@@ -11,6 +12,7 @@ from service.repository.manifest import Digest, ModelName
 
 POINTER_NAME = "pointer.json"
 MAX_POINTER_BYTES = 1 * 2**20
+MAX_HISTORY = 4
 
 
 class Pointer(Closed):
@@ -19,6 +21,8 @@ class Pointer(Closed):
     schema_version: int = Field(default=1, ge=1, le=1)
     generation: int = Field(ge=1)
     aliases: dict[ModelName, Digest] = Field(max_length=64)
+    history: dict[ModelName, Annotated[tuple[Digest, ...], Field(max_length=MAX_HISTORY)]] = Field({}, max_length=256)
+    """What each alias named before, latest first: where a rollback goes. These versions are not collected."""
 
     def to_bytes(self) -> bytes:
         """Canonical JSON."""

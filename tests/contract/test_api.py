@@ -61,6 +61,8 @@ def test_openapi(published: Path) -> None:
         assert set(schema["paths"]) > NATIVE
         for template, operations in schema["paths"].items():
             path = template.replace("{model}", "tiny").replace("{version}", "stable")
+            if any("admin" in operation.get("tags", ()) for operation in operations.values()):
+                continue
             if "get" in operations:
                 assert (await client.get(path)).status_code == 200, path
             for example in examples(operations.get("post", {})):

@@ -7,19 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from model_export.errors import PublishError
-from model_export.publish import (
-    copy_version,
-    current_version,
-    find_version,
-    next_sequence,
-    read_manifest,
-    set_aliases,
-    write_version,
-    writer,
-)  # fmt: skip
+from model_export.publish import copy_version, next_sequence, read_manifest, write_version
+from service.errors import BundleRejected, PublishError, RollbackImpossible, UnknownModel
 from service.repository.load import load_model
 from service.repository.pointer import read_pointer
+from service.repository.pointer_writer import current_version, find_version, roll_back, set_aliases, writer
 from service.repository.store import read_verified
 
 
@@ -131,11 +123,69 @@ def test_find_and_copy(store: Path, version: Path, tmp_path: Path) -> None:
     """By alias or first digits; none and several are refused; a copy is verified on both sides."""
     assert find_version(store / "tiny", "stable") == find_version(store / "tiny", version.name[:8]) == version.name
     shutil.copytree(version, version.with_name(version.name[:8] + "0" * 56))
-    with pytest.raises(PublishError, match="names 2 versions"):
+    with pytest.raises(UnknownModel, match="names 2 versions"):
         find_version(store / "tiny", version.name[:8])
-    with pytest.raises(PublishError, match="names 0 versions"):
+    with pytest.raises(UnknownModel, match="names 0 versions"):
         find_version(tmp_path / "none", "stable")
     with writer(tmp_path / "other", "tiny") as directory:
         assert copy_version(store / "tiny", version.name, directory) == version.name
         with pytest.raises(PublishError, match="source version does not verify"):
             copy_version(store / "tiny", version.name[:8] + "0" * 56, directory)
+
+
+def test_a_damaged_version_is_published_again(store: Path, version: Path) -> None:
+    """The same content once more is no success while the files on the disk are not that content: they are replaced."""
+    files = read_verified(version)
+    for damage in (lambda path: path.write_bytes(b"x" * path.stat().st_size), lambda path: path.unlink()):
+        damage(version / "model.onnx")
+        with pytest.raises(BundleRejected):
+            read_verified(version)
+        with writer(store, "tiny") as directory:
+            assert write_version(directory, files.manifest, files.contents) == version.name
+        assert read_verified(version).contents == files.contents
+        assert digests(store) == {version.name}
+        assert not (store / "tiny" / ".staging").exists()
+        version.chmod(0o755)
+        (version / "model.onnx").chmod(0o644)
+
+
+def test_rolling_back(store: Path, version: Path) -> None:
+    """Each rollback goes one further into the past, never back to what was left; what is not there is refused."""
+    files = read_verified(version)
+    with writer(store, "tiny") as directory:
+        with pytest.raises(RollbackImpossible, match="no earlier"):
+            roll_back(directory, "stable")
+        versions = [version.name]
+        for sequence in range(2, 8):
+            changed = files.manifest.model_copy(update={"sequence": sequence})
+            versions.append(write_version(directory, changed, files.contents))
+            set_aliases(directory, {"stable": versions[-1]})
+        assert set_aliases(directory, {"stable": versions[-1]}).history["stable"] == tuple(versions[-2:1:-1])
+        for former in versions[-2:1:-1]:
+            assert roll_back(directory, "stable").aliases["stable"] == former
+        with pytest.raises(RollbackImpossible, match="no earlier"):
+            roll_back(directory, "stable")
+        set_aliases(directory, {"stable": versions[-1]})
+        shutil.rmtree(directory / "versions" / versions[2])
+        with pytest.raises(RollbackImpossible, match="not in the store"):
+            roll_back(directory, "stable")
+
+
+def test_too_many_aliases(store: Path, version: Path) -> None:
+    """What a reader would refuse is not written."""
+    with writer(store, "tiny") as directory:
+        with pytest.raises(PublishError, match="at most 64"):
+            set_aliases(directory, {f"alias-{number}": version.name for number in range(64)})
+        with pytest.raises(PublishError, match="pattern"):
+            set_aliases(directory, {"UPPER": version.name})
+    assert read_pointer(store / "tiny").aliases == {"stable": version.name}
+
+
+def test_what_a_dead_writer_left(store: Path) -> None:
+    """The next one cleans it up."""
+    left = [store / "tiny" / ".staging" / "some" / "file", store / "tiny" / ".pointer.json.0123"]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("half")
+    with writer(store, "tiny"):
+        assert not any(path.exists() for path in left)

@@ -9,10 +9,10 @@ import pytest
 
 from model_export.checkpoint import open_checkpoint
 from model_export.pipeline import Target, export, recalibrate
-from model_export.publish import set_aliases, writer
 from service.app import Service
 from service.domain import ScoreItem, ScoreQuery
 from service.errors import NotReady, UnknownModel
+from service.repository.pointer_writer import set_aliases, writer
 from tests.api import settings_for, with_api
 from tests.service.repository.test_load import flip
 from tests.tiny import labelled_pairs

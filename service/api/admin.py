@@ -1,0 +1,186 @@
+"""Moving aliases over HTTP, for a server that is configured as writer of its store.
+
+The pointer in the store is what is written, so a change survives restarts and reaches the other replicas at their
+next poll; this replica follows before it answers. Every change is logged: who, what, from where to where.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from service.api.admin_wire import AliasMoved, MoveAlias, Rollback
+from service.api.errors import ErrorBody
+from service.api.keys import fingerprint
+from service.api.openapi import content_of, request_body
+from service.api.paths import Surface
+from service.api.routes import decode
+from service.api.shapes import NATIVE
+from service.errors import MalformedRequest, RollbackImpossible, UnknownModel, VersionNotReady, WritesDisabled
+from service.repository.live import Live
+from service.repository.manifest import MODEL_NAME_PATTERN
+from service.repository.pointer import Pointer, read_pointer
+from service.repository.pointer_writer import (
+    find_version,
+    former_version,
+    roll_back,
+    set_aliases,
+    writer,
+)
+from service.settings import Settings
+from service.telemetry.logs import get_logger
+
+_MOVE = msgspec.json.Decoder(MoveAlias)
+_ROLLBACK = msgspec.json.Decoder(Rollback)
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"content": content_of(ErrorBody), "description": text}
+    for status, text in {
+        401: "No key, or none that opens admin routes",
+        403: "No admin key is configured, or this server does not write its store",
+        404: "No such model, alias or version",
+        409: "The version is not loaded, there is nothing to go back to, or somebody else is writing",
+        422: "Malformed",
+    }.items()
+}
+Change = Callable[[Path, Pointer], Pointer]
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What became of an alias."""
+
+    alias: str
+    before: str | None
+    after: str | None
+    generation: int
+
+
+class Admin:
+    """Writes pointers, one change at a time, and makes this replica follow."""
+
+    def __init__(self, live: Live, settings: Settings) -> None:
+        self._live = live
+        self._store = settings.store
+        self._writes = settings.repository.writer
+        self._one_at_a_time = asyncio.Lock()
+
+    async def move(self, model: str, alias: str, version: str) -> Moved:
+        """Point an alias at a loaded version, named by digest, first digits or another alias.
+
+        Raises:
+            WritesDisabled, UnknownModel, VersionNotReady, StoreBusy, PublishError, BundleRejected.
+        """
+
+        def change(directory: Path, _: Pointer) -> Pointer:
+            digest = find_version(directory, version)
+            self._check_ready(model, digest)
+            return set_aliases(directory, {alias: digest})
+
+        return await self._apply(model, alias, change)
+
+    async def remove(self, model: str, alias: str) -> Moved:
+        """Take an alias away; raises as `move`."""
+
+        def change(directory: Path, before: Pointer) -> Pointer:
+            if alias not in before.aliases:
+                raise UnknownModel(f"model {model} has no such alias", param="alias")
+            return set_aliases(directory, {alias: None})
+
+        return await self._apply(model, alias, change)
+
+    async def roll_back(self, model: str, alias: str) -> Moved:
+        """Point an alias at what it named before; raises as `move`, and RollbackImpossible."""
+
+        def change(directory: Path, before: Pointer) -> Pointer:
+            if alias not in before.aliases:
+                raise UnknownModel(f"model {model} has no such alias", param="alias")
+            if (former := former_version(before, alias)) is None:
+                raise RollbackImpossible("no earlier version of this alias is known", param="alias")
+            self._check_ready(model, former)
+            return roll_back(directory, alias)
+
+        return await self._apply(model, alias, change)
+
+    async def _apply(self, model: str, alias: str, change: Change) -> Moved:
+        if not self._writes:
+            raise WritesDisabled(
+                "this server only reads its store: move aliases with `plurality alias` where the store can be written, "
+                "or start the server with repository.writer=true"
+            )
+        if re.fullmatch(MODEL_NAME_PATTERN, alias) is None:
+            raise MalformedRequest("an alias is lower case, digits, . _ - (at most 64)", param="alias")
+        async with self._one_at_a_time:
+            moved = await asyncio.to_thread(self._write, model, alias, change)
+            await self._live.look()
+        return moved
+
+    def _write(self, model: str, alias: str, change: Change) -> Moved:
+        if re.fullmatch(MODEL_NAME_PATTERN, model) is None:
+            raise UnknownModel("the store has no such model", param="model")
+        with writer(self._store, model, new=False) as directory:
+            before = read_pointer(directory)
+            after = change(directory, before)
+        return Moved(alias, before.aliases.get(alias), after.aliases.get(alias), after.generation)
+
+    def _check_ready(self, model: str, digest: str) -> None:
+        bundle = self._live.snapshot.bundles().get(digest)
+        if bundle is None or bundle.manifest.model != model:
+            raise VersionNotReady(
+                f"version {digest[:12]} is not loaded here, so it could not answer at once; have it loaded first "
+                "under another alias with `plurality alias set`, or go back with `plurality rollback` at the store",
+                param="version",
+            )
+
+
+def admin_routes(admin: Admin) -> Surface:
+    """`/rm/v1/models/{name}`: aliases and rollback. Each needs an admin key."""
+    router = APIRouter(
+        prefix="/rm/v1/models/{name}", responses=_ERRORS, default_response_class=Response, tags=["admin"]
+    )
+    answer: dict[int | str, dict[str, Any]] = {
+        200: {"content": content_of(AliasMoved), "description": "What became of the alias"}
+    }
+
+    @router.put(
+        "/aliases/{alias}",
+        responses=answer,
+        summary="Point an alias at a loaded version",
+        openapi_extra=request_body(MoveAlias, {"version": "candidate"}),
+    )
+    async def put(request: Request, name: str, alias: str) -> Response:
+        body = decode(_MOVE, await request.body())
+        return _moved(request, name, await admin.move(name, alias, body.version), "alias_set")
+
+    @router.delete("/aliases/{alias}", responses=answer, summary="Remove an alias")
+    async def delete(request: Request, name: str, alias: str) -> Response:
+        return _moved(request, name, await admin.remove(name, alias), "alias_removed")
+
+    @router.post(
+        "/rollback",
+        responses=answer,
+        summary="Point an alias at the version that it named before",
+        openapi_extra=request_body(Rollback, {"alias": "stable"}),
+    )
+    async def rollback(request: Request, name: str) -> Response:
+        body = decode(_ROLLBACK, await request.body())
+        return _moved(request, name, await admin.roll_back(name, body.alias), "rollback")
+
+    return Surface(router, NATIVE, role="admin")
+
+
+def _moved(request: Request, model: str, moved: Moved, action: str) -> Response:
+    request_id = request.scope["request_id"]
+    # A warning, so that quieter log levels keep it.
+    _log.warning(
+        "audit", action=action, who=fingerprint(request), model=model, alias=moved.alias, before=moved.before,
+        after=moved.after, generation=moved.generation, request_id=request_id,
+    )  # fmt: skip
+    reply = AliasMoved(request_id, model, moved.alias, moved.after, moved.before, moved.generation)
+    return Response(msgspec.json.encode(reply), media_type="application/json")

@@ -1,0 +1,71 @@
+"""Writing that survives a crash: every file is whole and on the disk before a rename makes it visible."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+STAGING = ".staging"
+
+
+def write_file(path: Path, chunks: Iterable[bytes]) -> None:
+    """Write a new file and wait for the disk; raises OSError, also where the file exists."""
+    with path.open("xb") as target:
+        for chunk in chunks:
+            target.write(chunk)
+        target.flush()
+        os.fsync(target.fileno())
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Put a file in another's place: a reader sees the old bytes or the new ones, even after a crash."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        write_file(temporary, [data])
+        temporary.rename(path)
+        sync_directory(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync_directory(path: Path) -> None:
+    """Wait until the disk has a directory's entries."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def staging(directory: Path) -> Iterator[Path]:
+    """A folder of its own beside where its content is to go; whatever is left in it goes at the end."""
+    folder = directory / STAGING / uuid.uuid4().hex
+    try:
+        folder.mkdir(parents=True)
+        yield folder
+    finally:
+        clear_staging(directory)
+
+
+def clear_staging(directory: Path) -> None:
+    """Remove what was staged; only its holder may, under the lease."""
+    shutil.rmtree(directory / STAGING, ignore_errors=True)
+
+
+def make_visible(staged: Path, target: Path) -> None:
+    """Rename a complete folder to where it belongs, read-only."""
+    for path in staged.iterdir():
+        path.chmod(0o444)
+    sync_directory(staged)
+    staged.rename(target)
+    sync_directory(target.parent)
+    target.chmod(0o555)
+
+
+def set_aside(directory: Path, folder: Path) -> None:
+    """Take a version out of sight in one step; `folder` is one that `staging` made."""
+    directory.chmod(0o755)  # a folder's own `..` changes when it moves
+    directory.rename(folder / f"gone-{directory.name}")
