@@ -2,12 +2,14 @@
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from service.errors import FeedbackUnavailable
 from service.feedback.database import FeedbackStore
+from tests.e2e.feedback import votes_outlive_the_process
 from tests.service.feedback.stories import Fresh, StoreStories, opened, vote
 from tests.system.postgres import databases
 
@@ -64,6 +66,13 @@ def test_a_database_that_is_not_there_is_unavailable() -> None:
     with pytest.raises(FeedbackUnavailable) as raised:
         store.add([vote(1)])
     assert "somebody" not in raised.value.message
+
+
+def test_votes_outlive_the_process(
+    fresh: Fresh, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole service on PostgreSQL."""
+    votes_outlive_the_process(fresh(), published, tmp_path, monkeypatch)
 
 
 def _await_waiter(url: str) -> None:
