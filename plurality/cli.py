@@ -11,6 +11,7 @@ from plurality.commands import (
     demo,
     evaluate,
     export,
+    feedback,
     gc,
     import_,
     judge,
@@ -69,6 +70,7 @@ app.command("models")(models.models)
 app.add_typer(alias.alias, name="alias")
 app.command("rollback")(rollback.rollback)
 app.command("gc")(gc.gc)
+app.add_typer(feedback.feedback, name="feedback")
 
 
 def main() -> None:

@@ -14,10 +14,14 @@ PluralityError
 ├── RollbackImpossible           no former version is loaded that the alias could go back to
 ├── PublishError                 the store cannot take the version or the alias
 │   └── StoreBusy                another process is writing it
+├── FeedbackDisabled             no database for feedback is configured
+├── FeedbackConflict             a vote's id is known with another content
+├── UnknownReply                 no pair is remembered of this reply
 ├── Unavailable                  try again after `retry_after_s`
 │   ├── Overloaded               the queue is full
 │   ├── Draining                 this process is going away
-│   └── NotReady                 no version of the model is loaded yet
+│   ├── NotReady                 no version of the model is loaded yet
+│   └── FeedbackUnavailable      the database of feedback does not answer
 ├── DeadlineExceeded             the caller's deadline passed first
 ├── EngineError                  the model ran and failed
 │   ├── InferenceFailed          the runtime raised; only this batch is affected
@@ -128,6 +132,28 @@ class StoreBusy(PublishError):
     code = "store_busy"
 
 
+class FeedbackDisabled(PluralityError):
+    """No database for feedback is configured."""
+
+    code = "feedback_disabled"
+
+
+class FeedbackConflict(PluralityError):
+    """A vote's id is known with another content; nothing of the request was stored. `place` is the vote's."""
+
+    code = "feedback_conflict"
+
+    def __init__(self, message: str, *, place: int = 0) -> None:
+        super().__init__(message, param=f"votes[{place}].id")
+        self.place = place
+
+
+class UnknownReply(PluralityError):
+    """No pair is remembered under this request id and index."""
+
+    code = "unknown_reply"
+
+
 class Unavailable(PluralityError):
     """Right now the service cannot take this; `retry_after_s` says when to come back."""
 
@@ -158,6 +184,12 @@ class NotReady(Unavailable):
     """No version of the model is loaded yet."""
 
     code = "not_ready"
+
+
+class FeedbackUnavailable(Unavailable):
+    """The database of feedback does not answer; scoring is not affected."""
+
+    code = "feedback_unavailable"
 
 
 class DeadlineExceeded(PluralityError):
