@@ -7,6 +7,8 @@ PluralityError
 │   ├── TooManyItems             more items than one request may hold
 │   ├── ControlTokenInText       a text contains one of the model's own control tokens
 │   └── UnsupportedConversation  the model's chat format has no place for this order of roles
+├── Unauthorised                 no key, or one that does not open this
+├── WritesDisabled               no key is configured that would open this
 ├── UnknownModel                 no such model, alias or version
 ├── Unavailable                  try again after `retry_after_s`
 │   ├── Overloaded               the queue is full
@@ -78,6 +80,18 @@ class UnsupportedConversation(InvalidInput):
     """The model's chat format has no place for this order of roles."""
 
     code = "unsupported_conversation"
+
+
+class Unauthorised(PluralityError):
+    """No key was presented, or one that does not open this."""
+
+    code = "unauthorised"
+
+
+class WritesDisabled(PluralityError):
+    """No key is configured that would open this."""
+
+    code = "writes_disabled"
 
 
 class UnknownModel(PluralityError):

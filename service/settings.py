@@ -120,6 +120,15 @@ class RepositorySettings(_Group):
     poll_interval_s: float = Field(default=2.0, gt=0)
 
 
+class KeySettings(_Group):
+    """Files of API keys, one key a line. Writes are off without a key; an admin key opens everything."""
+
+    score_file: Path | None = None
+    """Without it, scoring is open to whoever reaches the port."""
+    feedback_file: Path | None = None
+    admin_file: Path | None = None
+
+
 def _cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "plurality"
 
@@ -144,6 +153,7 @@ class Settings(BaseSettings):
     batching: BatchingSettings = BatchingSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     repository: RepositorySettings = RepositorySettings()
+    keys: KeySettings = KeySettings()
 
 
 def read_settings(overrides: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:

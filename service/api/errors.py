@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from service import errors
 from service.api.shapes import NATIVE, ErrorShape, Failure
-from service.errors import InvalidInput, MalformedRequest, Overloaded, PluralityError, Unavailable
+from service.errors import InvalidInput, MalformedRequest, Overloaded, PluralityError, Unauthorised, Unavailable
 from service.telemetry.logs import get_logger
 
 STATUS: dict[type[PluralityError], int] = {
@@ -24,6 +24,8 @@ STATUS: dict[type[PluralityError], int] = {
     errors.TooManyItems: 422,
     errors.ControlTokenInText: 422,
     errors.UnsupportedConversation: 422,
+    errors.Unauthorised: 401,
+    errors.WritesDisabled: 403,
     errors.UnknownModel: 404,
     errors.Unavailable: 503,
     errors.Overloaded: 503,
@@ -116,6 +118,8 @@ def install_error_handlers(app: FastAPI, *, overload_status: int = 503) -> None:
         status = STATUS[type(error)]
         if isinstance(error, Unavailable):
             extra["retry-after"] = str(error.retry_after_s)
+        if isinstance(error, Unauthorised):
+            extra["www-authenticate"] = "Bearer"
         if isinstance(error, Overloaded):
             status = overload_status
         if isinstance(error, InvalidInput):
