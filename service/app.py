@@ -18,6 +18,7 @@ from service.api.keys import Keys
 from service.api.openapi import install_openapi
 from service.api.paths import Paths
 from service.api.routes import WIRE, native_routes
+from service.experiments.parts import ExperimentParts, build_experiments
 from service.repository.live import Live
 from service.runtime.ort import check_runtime
 from service.scoring import Scorer
@@ -37,6 +38,7 @@ class Service:
     live: Live
     scorer: Scorer
     keys: Keys
+    experiments: ExperimentParts
 
 
 def build_service(settings: Settings) -> Service:
@@ -57,7 +59,9 @@ def build_service(settings: Settings) -> Service:
         clock=clock,
     )
     live = Live(settings, metrics, clock)
-    return Service(settings, metrics, gate, live, Scorer(live, gate, limits, clock), Keys(settings.keys))
+    scorer = Scorer(live, gate, limits, clock)
+    experiments = build_experiments(settings, live, gate, scorer, metrics, clock)
+    return Service(settings, metrics, gate, live, scorer, Keys(settings.keys), experiments)
 
 
 @asynccontextmanager
@@ -66,7 +70,8 @@ async def running(service: Service) -> AsyncIterator[Service]:
     lag = asyncio.create_task(_watch_lag(service.metrics), name="lag")
     try:
         await service.live.open()
-        yield service
+        async with service.experiments.running():
+            yield service
     finally:
         lag.cancel()
         await asyncio.gather(lag, return_exceptions=True)
@@ -84,7 +89,8 @@ def create_app(service: Service) -> FastAPI:
         redirect_slashes=False,  # a redirect would name whatever host the client claims
     )
     settings = service.settings
-    caller = Caller(service.scorer, service.live, service.gate, settings.limits, settings.overload)
+    router = service.experiments.router
+    caller = Caller(service.scorer, service.live, service.gate, settings.limits, settings.overload, router)
     surfaces = (native_routes(caller), *dialects(caller, settings))
     for surface in surfaces:
         app.include_router(surface.router)

@@ -120,6 +120,21 @@ class RepositorySettings(_Group):
     poll_interval_s: float = Field(default=2.0, gt=0)
 
 
+class ExperimentSettings(_Group):
+    """Versions compared on live traffic."""
+
+    file: Path | None = None
+    """Definitions in YAML; read again when the file changes."""
+    key_file: Path | None = None
+    """Secret behind the assignment. Without it, anybody can compute which arm a unit is in."""
+    poll_interval_s: float = Field(default=2.0, gt=0)
+    """Between looks at the definitions, and at votes without a prediction."""
+    shadow_items: int = Field(default=1024, ge=1)
+    """Items that may wait for shadow arms; beyond, they are dropped."""
+    background_load: float = Field(default=0.1, gt=0, le=0.5)
+    """Shadow arms and predictions of votes run only while less than this share of the service's room is taken."""
+
+
 class KeySettings(_Group):
     """Files of API keys, one key a line. Writes are off without a key; an admin key opens everything."""
 
@@ -154,6 +169,7 @@ class Settings(BaseSettings):
     runtime: RuntimeSettings = RuntimeSettings()
     repository: RepositorySettings = RepositorySettings()
     keys: KeySettings = KeySettings()
+    experiments: ExperimentSettings = ExperimentSettings()
 
 
 def read_settings(overrides: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:

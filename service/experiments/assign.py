@@ -130,3 +130,17 @@ def _written(prompt: Prompt) -> str:
     if len(prompt) == 1 and prompt[0].role == "user":
         return f"prompt:{prompt[0].content}"
     return "turns:" + "".join(f"{turn.role}:{len(turn.content)}:{turn.content}" for turn in prompt)
+
+
+def neighbours(items: Sequence[Item]) -> list[tuple[int, int]]:
+    """Places of items with the last one before them of the same prompt: what is compared where no pairs are named."""
+    last: dict[Prompt, int] = {}
+    found = []
+    for place, item in enumerate(items):
+        prompt = _prompt(item)
+        if prompt is None:
+            continue
+        if prompt in last:
+            found.append((last[prompt], place))
+        last[prompt] = place
+    return found

@@ -14,8 +14,8 @@ from service.repository.manifest import ModelName
 MAX_ARMS = 8
 """Arms are labels of metrics, and these are bounded."""
 MAX_FILE_BYTES = 2**20
-Name = Annotated[str, Field(pattern=r"\A[a-z0-9][a-z0-9._-]{0,31}\Z")]
-Which = Annotated[str, Field(pattern=r"\A[a-z0-9][a-z0-9._-]{0,63}\Z")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$")]
+Which = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Weight = Annotated[int, Field(ge=0, le=10_000)]
 
 
@@ -179,7 +179,7 @@ class _Loader(yaml.SafeLoader):
     """Refuses a key that is given twice: YAML itself would drop the first in silence."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         if any(isinstance(key, list | dict) for key in keys):
             raise yaml.constructor.ConstructorError(None, None, "a key is not a word", node.start_mark)
         for key in keys:
