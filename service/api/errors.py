@@ -27,10 +27,14 @@ STATUS: dict[type[PluralityError], int] = {
     errors.Unauthorised: 401,
     errors.WritesDisabled: 403,
     errors.UnknownModel: 404,
+    errors.FeedbackDisabled: 403,
+    errors.FeedbackConflict: 409,
+    errors.UnknownReply: 404,
     errors.Unavailable: 503,
     errors.Overloaded: 503,
     errors.Draining: 503,
     errors.NotReady: 503,
+    errors.FeedbackUnavailable: 503,
     errors.DeadlineExceeded: 504,
     errors.EngineError: 500,
     errors.InferenceFailed: 500,
@@ -49,6 +53,7 @@ _WITHOUT_QUOTE = {
 _REASON = re.compile(r"(?P<reason>.*?)(?: - at `\$(?P<path>[A-Za-z0-9_\[\].]*)`)?", re.DOTALL)
 _HOLDERS = frozenset({
     "items", "pairs", "prompt", "messages", "inputs", "outputs", "parameters", "instances", "documents",
+    "votes",
 })  # fmt: skip
 """Fields that hold records. An unknown field's place is named by these alone: its own name may look like a place."""
 
