@@ -9,6 +9,7 @@ from plurality.commands import (
     data,
     demo,
     evaluate,
+    experiment,
     export,
     import_,
     judge,
@@ -60,6 +61,7 @@ app.command("export")(export.export)
 app.command("calibrate")(calibrate.calibrate)
 app.command("evaluate")(evaluate.evaluate)
 app.command("publish")(publish.publish)
+app.add_typer(experiment.experiment, name="experiment")
 app.command("models")(models.models)
 
 

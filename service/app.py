@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from service.admission import Gate
 from service.api.calls import Caller
+from service.api.compare import COMPARE_WIRE, compare_routes
 from service.api.dialects import DIALECT_WIRE, dialects, octet_paths, probe_paths
 from service.api.errors import install_error_handlers
 from service.api.guard import Guard
@@ -91,11 +92,11 @@ def create_app(service: Service) -> FastAPI:
     settings = service.settings
     router = service.experiments.router
     caller = Caller(service.scorer, service.live, service.gate, settings.limits, settings.overload, router)
-    surfaces = (native_routes(caller), *dialects(caller, settings))
+    surfaces = (native_routes(caller), compare_routes(caller), *dialects(caller, settings))
     for surface in surfaces:
         app.include_router(surface.router)
     install_error_handlers(app, overload_status=settings.overload.status)
-    install_openapi(app, (*WIRE, *DIALECT_WIRE))
+    install_openapi(app, (*WIRE, *COMPARE_WIRE, *DIALECT_WIRE))
     paths = Paths(surfaces, plain=("/docs", "/openapi.json"), octets=octet_paths(), probes=probe_paths())
     app.add_middleware(
         Guard, settings=settings.http, gate=service.gate, metrics=service.metrics, paths=paths, keys=service.keys

@@ -5,7 +5,7 @@ Native routes and dialects differ in their words only.
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from fastapi import Request
@@ -81,6 +81,15 @@ class Caller:
         scored = await unless_disconnected(request, self._routed(request, query))
         request.scope["labels"] |= {"model": scored.manifest.model, "version": scored.digest[:SHORT_DIGEST]}
         return scored
+
+    async def score_each(self, request: Request, items: Sequence[Item], *, models: Sequence[str]) -> list[Scored]:
+        """Score the same items by each version within one deadline, whatever experiment runs; errors as of `score`."""
+        query = self._query(request, items, None, PLAIN, cut=True, timeout_s=None)
+
+        async def each() -> list[Scored]:
+            return [await self.scorer.score(replace(query, model=self.resolve(model))) for model in models]
+
+        return await unless_disconnected(request, each())
 
     async def _routed(self, request: Request, query: ScoreQuery) -> Scored:
         if not self.router.active:

@@ -28,7 +28,7 @@ WIRE = (
 _SCORE = msgspec.json.Decoder(schemas.ScoreRequest)
 _PREFERENCE = msgspec.json.Decoder(schemas.PreferenceRequest)
 _RANK = msgspec.json.Decoder(schemas.RankRequest)
-_ERRORS: dict[int | str, dict[str, Any]] = {
+ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"content": content_of(ErrorBody), "description": text}
     for status, text in {
         404: "No such model, alias or version",
@@ -46,7 +46,7 @@ _GROUP = {"prompt": "Name a prime number above ten.", "responses": ["Twelve.", "
 
 def native_routes(caller: Caller) -> Surface:
     """`/rm/v1`: score, preference, rank, models."""
-    router = APIRouter(prefix="/rm/v1", responses=_ERRORS, default_response_class=Response, tags=["native"])
+    router = APIRouter(prefix="/rm/v1", responses=ERRORS, default_response_class=Response, tags=["native"])
 
     @router.post(
         "/score",
