@@ -14,12 +14,16 @@ from service.api.calls import Caller
 from service.api.compare import COMPARE_WIRE, compare_routes
 from service.api.dialects import DIALECT_WIRE, dialects, octet_paths, probe_paths
 from service.api.errors import install_error_handlers
+from service.api.experiments import EXPERIMENT_WIRE, experiment_routes
+from service.api.feedback import WIRE as FEEDBACK_WIRE
+from service.api.feedback import feedback_routes
 from service.api.guard import Guard
 from service.api.keys import Keys
 from service.api.openapi import install_openapi
 from service.api.paths import Paths
 from service.api.routes import WIRE, native_routes
 from service.experiments.parts import ExperimentParts, build_experiments
+from service.feedback.parts import FeedbackParts, build_feedback
 from service.repository.live import Live
 from service.runtime.ort import check_runtime
 from service.scoring import Scorer
@@ -39,6 +43,7 @@ class Service:
     live: Live
     scorer: Scorer
     keys: Keys
+    feedback: FeedbackParts
     experiments: ExperimentParts
 
 
@@ -46,7 +51,7 @@ def build_service(settings: Settings) -> Service:
     """Wire the parts; nothing is loaded or listening yet. Needs a running event loop.
 
     Raises:
-        ConfigurationError: the runtime cannot do what the settings ask, or a file of keys cannot be used.
+        ConfigurationError: the runtime cannot do what the settings ask, or a file of keys or a database is of no use.
     """
     check_runtime(settings.runtime.device)
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -61,8 +66,9 @@ def build_service(settings: Settings) -> Service:
     )
     live = Live(settings, metrics, clock)
     scorer = Scorer(live, gate, limits, clock)
-    experiments = build_experiments(settings, live, gate, scorer, metrics, clock)
-    return Service(settings, metrics, gate, live, scorer, Keys(settings.keys), experiments)
+    feedback = build_feedback(settings.feedback, metrics)
+    experiments = build_experiments(settings, live, gate, scorer, feedback, metrics, clock)
+    return Service(settings, metrics, gate, live, scorer, Keys(settings.keys), feedback, experiments)
 
 
 @asynccontextmanager
@@ -70,9 +76,10 @@ async def running(service: Service) -> AsyncIterator[Service]:
     """Load the store's models and watch it; free everything at the end. The whole service, without HTTP."""
     lag = asyncio.create_task(_watch_lag(service.metrics), name="lag")
     try:
-        await service.live.open()
-        async with service.experiments.running():
-            yield service
+        async with service.feedback.running():
+            await service.live.open()
+            async with service.experiments.running():
+                yield service
     finally:
         lag.cancel()
         await asyncio.gather(lag, return_exceptions=True)
@@ -92,11 +99,16 @@ def create_app(service: Service) -> FastAPI:
     settings = service.settings
     router = service.experiments.router
     caller = Caller(service.scorer, service.live, service.gate, settings.limits, settings.overload, router)
-    surfaces = (native_routes(caller), compare_routes(caller), *dialects(caller, settings))
+    feedback = service.feedback
+    remember = feedback.require().recorder.keep if feedback.remember else None
+    votes = feedback_routes(caller, feedback, service.metrics)
+    experiments = experiment_routes(service.experiments, service.live, service.keys)
+    native = (native_routes(caller, remember), compare_routes(caller), experiments)
+    surfaces = (*native, *votes, *dialects(caller, settings))
     for surface in surfaces:
         app.include_router(surface.router)
     install_error_handlers(app, overload_status=settings.overload.status)
-    install_openapi(app, (*WIRE, *COMPARE_WIRE, *DIALECT_WIRE))
+    install_openapi(app, (*WIRE, *COMPARE_WIRE, *EXPERIMENT_WIRE, *FEEDBACK_WIRE, *DIALECT_WIRE))
     paths = Paths(surfaces, plain=("/docs", "/openapi.json"), octets=octet_paths(), probes=probe_paths())
     app.add_middleware(
         Guard, settings=settings.http, gate=service.gate, metrics=service.metrics, paths=paths, keys=service.keys

@@ -10,6 +10,8 @@ PluralityError
 ├── Unauthorised                 no key, or one that does not open this
 ├── WritesDisabled               no key is configured that would open this
 ├── UnknownModel                 no such model, alias or version
+├── UnknownExperiment            no experiment of this name
+├── ExperimentConflict           another definition is in the way
 ├── FeedbackDisabled             no database for feedback is configured
 ├── FeedbackConflict             a vote's id is known with another content
 ├── UnknownReply                 no pair is remembered of this reply
@@ -111,15 +113,31 @@ class FeedbackDisabled(PluralityError):
 
 
 class FeedbackConflict(PluralityError):
-    """A vote's id is known with another content; nothing of the request was stored."""
+    """A vote's id is known with another content; nothing of the request was stored. `place` is the vote's."""
 
     code = "feedback_conflict"
+
+    def __init__(self, message: str, *, place: int = 0) -> None:
+        super().__init__(message, param=f"votes[{place}].id")
+        self.place = place
 
 
 class UnknownReply(PluralityError):
     """No pair is remembered under this request id and index."""
 
     code = "unknown_reply"
+
+
+class UnknownExperiment(PluralityError):
+    """No experiment of this name is defined."""
+
+    code = "unknown_experiment"
+
+
+class ExperimentConflict(PluralityError):
+    """Another definition is in the way: of this name in the file, or running on the same model."""
+
+    code = "experiment_conflict"
 
 
 class Unavailable(PluralityError):

@@ -27,6 +27,8 @@ STATUS: dict[type[PluralityError], int] = {
     errors.Unauthorised: 401,
     errors.WritesDisabled: 403,
     errors.UnknownModel: 404,
+    errors.UnknownExperiment: 404,
+    errors.ExperimentConflict: 409,
     errors.FeedbackDisabled: 403,
     errors.FeedbackConflict: 409,
     errors.UnknownReply: 404,

@@ -126,6 +126,24 @@ def parse_experiment(raw: object, *, place: str = "") -> Experiment:
         raise ConfigurationError(f"{key}: {message}" if key else message, param=key or None) from None
 
 
+def continued(before: Experiment, after: Experiment) -> Experiment:
+    """The later definition with the earlier one's weights as the ramp's past: units move by the least change.
+
+    Weights that are lists say their past themselves; so does whoever takes an arm away (give it weight 0 instead).
+    """
+    past = {arm.name: arm.weight for arm in before.arms if not arm.shadow}
+    now = {arm.name: arm.weight for arm in after.arms if not arm.shadow}
+    if not past.keys() <= now.keys() or any(len(weight) > 1 for weight in now.values()):
+        return after
+    steps = max(len(weight) for weight in past.values())
+    if all(past.get(name, (0,))[-1:] == weight for name, weight in now.items()):
+        now = dict.fromkeys(now, ())
+    ramp = {name: (*past.get(name, (0,) * steps), *weight) for name, weight in now.items()}
+    plain = as_plain(after)
+    arms = [arm | ({"weight": list(ramp[arm["name"]])} if arm["name"] in ramp else {}) for arm in plain["arms"]]
+    return parse_experiment({**plain, "arms": arms})
+
+
 def read_file(path: Path) -> tuple[Experiment, ...]:
     """The definitions of a YAML file: {experiments: [...]}.
 

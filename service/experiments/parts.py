@@ -9,9 +9,14 @@ from pathlib import Path
 from service.admission import Gate
 from service.errors import ConfigurationError
 from service.experiments.assign import PUBLIC_KEY, derive_key
+from service.experiments.predict import Predictor
 from service.experiments.registry import Registry
 from service.experiments.router import Router
 from service.experiments.shadow import Shadows
+from service.experiments.table import DefinitionTable
+from service.feedback.connect import Database
+from service.feedback.database import FeedbackStore
+from service.feedback.parts import FeedbackParts
 from service.repository.live import Live
 from service.scoring import Scorer
 from service.settings import Settings
@@ -27,6 +32,10 @@ class ExperimentParts:
     registry: Registry
     router: Router
     shadows: Shadows
+    table: DefinitionTable | None
+    """Where definitions go that come over the API; None without a feedback database."""
+    predictor: Predictor | None
+    votes: FeedbackStore | None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -39,7 +48,8 @@ class ExperimentParts:
             yield
             return
         await self.registry.open()
-        work = (self.registry.watch(), self.shadows.run())
+        work = [self.registry.watch(), self.shadows.run()]
+        work += [self.predictor.run()] if self.predictor else []
         tasks = [asyncio.create_task(job) for job in work]
         try:
             yield
@@ -47,10 +57,18 @@ class ExperimentParts:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            if self.table:
+                await asyncio.to_thread(self.table.close)
 
 
 def build_experiments(
-    settings: Settings, live: Live, gate: Gate, scorer: Scorer, metrics: Metrics, clock: Callable[[], float]
+    settings: Settings,
+    live: Live,
+    gate: Gate,
+    scorer: Scorer,
+    feedback: FeedbackParts,
+    metrics: Metrics,
+    clock: Callable[[], float],
 ) -> ExperimentParts:
     """Wire the parts; nothing is read or running yet.
 
@@ -58,14 +76,22 @@ def build_experiments(
         ConfigurationError: the file of the assignment's secret cannot be used.
     """
     chosen, instruments = settings.experiments, metrics.experiments
-    registry = Registry(chosen.file, None, instruments, poll_interval_s=chosen.poll_interval_s)
+    url, votes = settings.feedback.url, feedback.kept.store if feedback.kept else None
+    table = DefinitionTable(Database(url.get_secret_value())) if url else None
+    registry = Registry(chosen.file, table, instruments, poll_interval_s=chosen.poll_interval_s)
     shadows = Shadows(
         scorer, gate, instruments, max_items=chosen.shadow_items, max_load=chosen.background_load, clock=clock
     )
     key = read_key(chosen.key_file) if chosen.key_file else PUBLIC_KEY
     default = settings.default_model
     router = Router(registry, scorer, live, shadows, instruments, key=key, default_model=default, clock=clock)
-    return ExperimentParts(registry, router, shadows)
+    predictor = None
+    if votes is not None:
+        predictor = Predictor(
+            registry, live, scorer, gate, votes, instruments,
+            max_load=chosen.background_load, interval_s=chosen.poll_interval_s, clock=clock,
+        )  # fmt: skip
+    return ExperimentParts(registry, router, shadows, table, predictor, votes)
 
 
 def read_key(path: Path) -> bytes:

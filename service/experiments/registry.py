@@ -10,6 +10,7 @@ from service.errors import ConfigurationError
 from service.experiments.assign import Allocation, allocate
 from service.experiments.breaker import Breaker
 from service.experiments.definition import Experiment, read_file
+from service.experiments.tally import Tally
 from service.telemetry.experiments import ExperimentMetrics
 from service.telemetry.logs import get_logger
 
@@ -45,6 +46,7 @@ class Entry:
     problem: str | None = None
     """Why it does not run though it should."""
     breakers: Mapping[str, Breaker] = field(default_factory=dict)
+    tallies: Mapping[str, Tally] = field(default_factory=dict)
 
     @property
     def runs(self) -> bool:
@@ -173,7 +175,8 @@ class Registry:
             return known
         answering = {arm.name: arm.weight for arm in experiment.arms if not arm.shadow}
         breakers = {arm.name: Breaker() for arm in experiment.arms}
-        return Entry(experiment, origin, revision, allocate(answering), problem, breakers)
+        tallies = {arm.name: Tally() for arm in experiment.arms}
+        return Entry(experiment, origin, revision, allocate(answering), problem, breakers, tallies)
 
     def _announce(self, entries: Mapping[str, Entry]) -> None:
         for name, entry in entries.items():

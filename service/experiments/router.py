@@ -131,7 +131,7 @@ class Router:
     async def _try(self, entry: Entry, arm: Arm, query: ScoreQuery) -> tuple[Scored | None, str]:
         """The arm's answer, and why it is not good enough; no reason: it is."""
         try:
-            scored = await self._scorer.score(replace(query, model=entry.experiment.selector(arm)))
+            scored = await self._score(entry, arm, query)
         except UnknownModel:
             return None, "not_resident"
         except Overloaded as error:
@@ -143,11 +143,17 @@ class Router:
     async def _by_control(self, entry: Entry, query: ScoreQuery) -> Served:
         arm = entry.experiment.control_arm
         try:
-            scored = await self._scorer.score(replace(query, model=entry.experiment.selector(arm)))
+            scored = await self._score(entry, arm, query)
         except UnknownModel:
             self._metrics.fallback.labels(entry.experiment.name, arm.name, "not_resident").inc()
             return Served(await self._scorer.score(query))
         return Served(scored, _labels(entry, arm))
+
+    async def _score(self, entry: Entry, arm: Arm, query: ScoreQuery) -> Scored:
+        started = self._clock()
+        scored = await self._scorer.score(replace(query, model=entry.experiment.selector(arm)))
+        entry.tallies[arm.name].add(scored.outcomes, self._clock() - started)
+        return scored
 
     def _record(self, entry: Entry, arm: Arm, *, failed: bool) -> None:
         if entry.breakers[arm.name].record(self._clock(), failed=failed):
