@@ -139,6 +139,7 @@ _EXAMPLE = {
 def compare_routes(caller: Caller) -> Surface:
     """`/rm/v1/compare`."""
     router = APIRouter(prefix="/rm/v1", responses=ERRORS, default_response_class=Response, tags=["native"])
+    alone = asyncio.Semaphore(1)  # resampling takes a core
 
     @router.post(
         "/compare",
@@ -155,7 +156,8 @@ def compare_routes(caller: Caller) -> Surface:
         scored = await caller.score_each(request, items, models=body.models)
         versions = [version_scores([one], name) for one, name in zip(scored, body.models, strict=True)]
         prompts = prompts_of(items)
-        found = await asyncio.to_thread(compare, versions, prompts, pairs, draws=DRAWS)
+        async with alone:
+            found = await asyncio.to_thread(compare, versions, prompts, pairs, draws=DRAWS)
         reply = {
             "request_id": request.scope["request_id"],
             "models": [replies.model(one.manifest, one.digest) for one in scored],

@@ -1,4 +1,4 @@
-"""Definitions that came over the API, in a table of their own in the feedback database. Synchronous: call in a thread."""
+"""Definitions that came over the API, in a table of their own in the feedback database. Call it in a thread."""
 
 import time
 from collections.abc import Callable

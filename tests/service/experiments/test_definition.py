@@ -56,7 +56,7 @@ def arms(*entries: dict[str, Any]) -> dict[str, Any]:
 )
 def test_what_is_wrong_is_named(change: dict[str, Any], words: str) -> None:
     """Each error begins with the key that is wrong, and never shows a value of an unknown key."""
-    raw = as_plain(experiment()) | change
+    raw = {**as_plain(experiment()), **change}
     with pytest.raises(ConfigurationError) as caught:
         parse_experiment(raw)
     assert words in caught.value.message
