@@ -11,6 +11,7 @@ from plurality.commands import (
     evaluate,
     experiment,
     export,
+    feedback,
     import_,
     judge,
     models,
@@ -63,6 +64,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("publish")(publish.publish)
 app.add_typer(experiment.experiment, name="experiment")
 app.command("models")(models.models)
+app.add_typer(feedback.feedback, name="feedback")
 
 
 def main() -> None:

@@ -1,6 +1,5 @@
 """`/rm/v1/feedback`: votes in, training rows out, and a voter's deletion. Each opened by a key of its own."""
 
-import asyncio
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -67,7 +66,7 @@ def feedback_routes(caller: Caller, parts: FeedbackParts, metrics: Metrics) -> t
         longest = caller.limits.max_characters_per_item
         subjects = [wire.subject(vote, place, longest=longest) for place, vote in enumerate(body.votes)]
         models = _models(caller, body.votes, subjects)
-        replies = await asyncio.to_thread(_take, kept, metrics, body.votes, subjects, models)
+        replies = await kept.call(_take, kept, metrics, body.votes, subjects, models)
         return _json({"request_id": request.scope["request_id"], "votes": replies})
 
     @router.get(
@@ -78,10 +77,11 @@ def feedback_routes(caller: Caller, parts: FeedbackParts, metrics: Metrics) -> t
     )
     async def export(request: Request) -> Response:
         asked = _query(request)
-        store = parts.require().store
-        cursor = await asyncio.to_thread(store.cursor)
+        kept = parts.require()
+        store = kept.store
+        cursor = await kept.call(store.cursor)
         chunks = _lines(training_rows(store, asked.rows, model=asked.model, after=asked.after, until=cursor))
-        first = await asyncio.to_thread(next, chunks, b"")
+        first = await kept.call(next, chunks, b"")
         headers = {CURSOR_HEADER: str(cursor), "cache-control": "no-store"}
         return StreamingResponse(chain([first], chunks), media_type="application/x-ndjson", headers=headers)
 
@@ -91,10 +91,10 @@ def feedback_routes(caller: Caller, parts: FeedbackParts, metrics: Metrics) -> t
         summary="Delete a voter's votes, and what was predicted for them",
     )
     async def delete(voter: str) -> Response:
-        store = parts.require().store
+        kept = parts.require()
         if not re.fullmatch(wire.VOTER, voter):
             raise MalformedRequest("a voter is a key of 1 to 64 letters, digits, - and _", param="voter")
-        return _json({"deleted": await asyncio.to_thread(store.delete_voter, voter)})
+        return _json({"deleted": await kept.call(kept.store.delete_voter, voter)})
 
     return Surface(router, NATIVE, "feedback"), Surface(admin, NATIVE, "admin")
 

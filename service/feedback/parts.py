@@ -2,16 +2,22 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from service.errors import FeedbackDisabled, FeedbackUnavailable
+from service.feedback.connect import POOL
 from service.feedback.database import FeedbackStore
 from service.feedback.recorder import Recorder
 from service.settings import FeedbackSettings
 from service.telemetry.logs import get_logger
 from service.telemetry.metrics import Metrics
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +26,12 @@ class Kept:
 
     store: FeedbackStore
     recorder: Recorder
+    threads: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, POOL, thread_name_prefix="votes"))
+    """Of its own: however slow the database is, it takes no thread from scoring or loading."""
+
+    async def call(self, work: Callable[..., Result], *given: object) -> Result:
+        """Run what blocks in one of its threads."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, partial(work, *given))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +64,7 @@ class FeedbackParts:
             yield
             return
         try:
-            await asyncio.to_thread(self.kept.store.open)
+            await self.kept.call(self.kept.store.open)
         except FeedbackUnavailable:
             get_logger(__name__).error("feedback_unavailable_at_start")
         if self.remember:
@@ -60,8 +72,9 @@ class FeedbackParts:
         try:
             yield
         finally:
-            await asyncio.to_thread(self.kept.recorder.close)
-            await asyncio.to_thread(self.kept.store.close)
+            await self.kept.call(self.kept.recorder.close)
+            await self.kept.call(self.kept.store.close)
+            self.kept.threads.shutdown(wait=False)
 
 
 def build_feedback(settings: FeedbackSettings, metrics: Metrics) -> FeedbackParts:

@@ -127,9 +127,10 @@ class Recorder:
             with self._changed:
                 for pair in batch:
                     self._landed(pair)
-        if self._clock() - self._forgotten_at >= _FORGET_EVERY_S:
-            self._store.forget(self._clock() - self._age_s)
-            self._forgotten_at = self._clock()
+        now = self._clock()
+        if now - self._forgotten_at >= _FORGET_EVERY_S:
+            self._store.forget(now - self._age_s)
+            self._forgotten_at = now
 
     def _landed(self, pair: ScoredPair) -> None:
         """Take it out of the queue, unless a later reply has taken its place."""

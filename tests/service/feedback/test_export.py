@@ -36,11 +36,11 @@ def some_votes(draw: st.DrawFn) -> list[Vote]:
     return made
 
 
-def exported(store: FeedbackStore, rows: Rows = "pairs", **choice: int) -> list[PreferenceRow]:
+def exported(store: FeedbackStore, rows: Rows = "pairs", after: int = 0) -> list[PreferenceRow]:
     """Through a file, as `plurality train` reads it."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rows.jsonl"
-        file.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in training_rows(store, rows, **choice)))
+        file.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in training_rows(store, rows, after=after)))
         return load_rows(file)
 
 
@@ -56,7 +56,7 @@ def test_what_is_exported_is_what_was_said(given_votes: list[Vote]) -> None:
         assert JudgedPair(row.context, row.response_a, row.response_b) == said.pair
         assert row.preference == row.label == pytest.approx(said.share_a)
         assert (row.source, row.category) == (said.source or "unknown", said.category or None)
-    groups = {}
+    groups: dict[object, list[Vote]] = {}
     for said in given_votes:
         pair = said.pair
         groups.setdefault((pair.prompt, *sorted((pair.response_a, pair.response_b))), []).append(said)
