@@ -24,7 +24,7 @@ GAINS = (0.01, 0.02, 0.03, 0.05, 0.1)
 DIFFERING = (0.05, 0.1, 0.2, 0.4)
 _FIXED_Z = 1.959964
 _POWER_Z = 0.841621
-_LONGEST = 6.0
+_LONGEST = 4.0
 """Times the votes of a fixed test with 80% power: where a simulation gives up."""
 _CELLS = 20_000_000
 """Votes simulated at once."""
