@@ -24,7 +24,7 @@ GAINS = (0.01, 0.02, 0.03, 0.05, 0.1)
 DIFFERING = (0.05, 0.1, 0.2, 0.4)
 _FIXED_Z = 1.959964
 _POWER_Z = 0.841621
-_LONGEST = 6.0
+_LONGEST = 4.0
 """Times the votes of a fixed test with 80% power: where a simulation gives up."""
 _CELLS = 20_000_000
 """Votes simulated at once."""
@@ -120,8 +120,8 @@ def report(found: list[Needed], equal: list[Alarms], command: str, alpha: float,
         "# How many votes an experiment needs\n",
         f"Made by `{command}`: {runs:,} simulated experiments a cell, numpy alone, any machine.\n",
         "Two versions predict the same decided votes, one vote a prompt. Where both are right or both wrong the "
-        "difference of accuracy is 0, elsewhere ±1: its variance is the share of votes on which the versions differ, "
-        "whatever the accuracy itself. Two versions of one lineage that differ seldom are told apart soon.\n",
+        "difference of accuracy is 0, elsewhere ±1: its variance is the share of votes on which the versions differ "
+        "(less the square of the difference), whatever the accuracy itself. Two versions of one lineage that differ seldom are told apart soon.\n",
         "## Votes until a true difference is found\n",
         f"Looked at after every vote, α = {alpha:g} two-sided. Found: the lower bound of the better version's gain is "
         "above zero. Beside it what a test needs that may be looked at only once, with a power of 80%: it must be "

@@ -162,7 +162,8 @@ def cluster_means(values: ArrayLike, clusters: Sequence[Hashable], *, size: int 
         members = seen.setdefault(cluster, [])
         members.append(value)
         if len(members) == size:
-            means.append(math.fsum(members) / size)
+            mean = math.fsum(members) / size
+            means.append(min(max(members), max(min(members), mean)))  # rounding may carry it past them
     return np.array(means, dtype=np.float64)
 
 
