@@ -10,6 +10,7 @@ from plurality.commands import (
     data,
     demo,
     evaluate,
+    experiment,
     export,
     feedback,
     gc,
@@ -66,6 +67,7 @@ app.command("export")(export.export)
 app.command("calibrate")(calibrate.calibrate)
 app.command("evaluate")(evaluate.evaluate)
 app.command("publish")(publish.publish)
+app.add_typer(experiment.experiment, name="experiment")
 app.command("models")(models.models)
 app.add_typer(alias.alias, name="alias")
 app.command("rollback")(rollback.rollback)

@@ -58,6 +58,7 @@ class Gate:
         self._clock = clock
         self._rate = _Rate(clock())
         self._waiting: deque[_Waiter] = deque()
+        self._patient: list[asyncio.Future[None]] = []
         self.items = 0
         self.tokens = 0
         self.leaving = False
@@ -115,6 +116,20 @@ class Gate:
         """How many requests wait for room."""
         return len(self._waiting)
 
+    @property
+    def load(self) -> float:
+        """Share of the room that is taken; 1 while requests wait outside."""
+        if self._waiting:
+            return 1.0
+        return max(self.items / self._max_items, self.tokens / self._max_tokens)
+
+    async def below(self, load: float) -> None:
+        """Wait until less than this share is taken: for work that has no caller. Takes no room."""
+        while self.load >= load:
+            patient: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._patient.append(patient)
+            await patient
+
     def close(self) -> None:
         """Let nothing more in; whoever waits is told."""
         self.closed = True
@@ -128,6 +143,10 @@ class Gate:
         self.items -= items
         self.tokens -= tokens
         self._admit()
+        for patient in self._patient:
+            if not patient.done():
+                patient.set_result(None)
+        self._patient.clear()
 
     def _take(self, items: int, tokens: int) -> Permit:
         self.items += items

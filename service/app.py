@@ -13,8 +13,10 @@ from service.admission import Gate
 from service.api.admin import Admin, admin_routes
 from service.api.admin_wire import ADMIN_WIRE
 from service.api.calls import Caller
+from service.api.compare import COMPARE_WIRE, compare_routes
 from service.api.dialects import DIALECT_WIRE, dialects, octet_paths, probe_paths
 from service.api.errors import install_error_handlers
+from service.api.experiments import EXPERIMENT_WIRE, experiment_routes
 from service.api.feedback import WIRE as FEEDBACK_WIRE
 from service.api.feedback import feedback_routes
 from service.api.guard import Guard
@@ -22,6 +24,7 @@ from service.api.keys import Keys
 from service.api.openapi import install_openapi
 from service.api.paths import Paths
 from service.api.routes import WIRE, native_routes
+from service.experiments.parts import ExperimentParts, build_experiments
 from service.feedback.parts import FeedbackParts, build_feedback
 from service.repository.live import Live
 from service.runtime.ort import check_runtime
@@ -43,6 +46,7 @@ class Service:
     scorer: Scorer
     keys: Keys
     feedback: FeedbackParts
+    experiments: ExperimentParts
 
 
 def build_service(settings: Settings) -> Service:
@@ -63,8 +67,10 @@ def build_service(settings: Settings) -> Service:
         clock=clock,
     )
     live = Live(settings, metrics, clock)
+    scorer = Scorer(live, gate, limits, clock)
     feedback = build_feedback(settings.feedback, metrics)
-    return Service(settings, metrics, gate, live, Scorer(live, gate, limits, clock), Keys(settings.keys), feedback)
+    experiments = build_experiments(settings, live, gate, scorer, feedback, metrics, clock)
+    return Service(settings, metrics, gate, live, scorer, Keys(settings.keys), feedback, experiments)
 
 
 @asynccontextmanager
@@ -74,7 +80,8 @@ async def running(service: Service) -> AsyncIterator[Service]:
     try:
         async with service.feedback.running():
             await service.live.open()
-            yield service
+            async with service.experiments.running():
+                yield service
     finally:
         lag.cancel()
         await asyncio.gather(lag, return_exceptions=True)
@@ -92,16 +99,23 @@ def create_app(service: Service) -> FastAPI:
         redirect_slashes=False,  # a redirect would name whatever host the client claims
     )
     settings = service.settings
-    caller = Caller(service.scorer, service.live, service.gate, settings.limits, settings.overload)
-    admin = admin_routes(Admin(service.live, settings))
+    caller = Caller(
+        service.scorer, service.live, service.gate, settings.limits, settings.overload, service.experiments.router
+    )
     feedback = service.feedback
     remember = feedback.require().recorder.keep if feedback.remember else None
-    votes = feedback_routes(caller, feedback, service.metrics)
-    surfaces = (native_routes(caller, remember), admin, *votes, *dialects(caller, settings))
+    surfaces = (
+        native_routes(caller, remember),
+        compare_routes(caller),
+        experiment_routes(service.experiments, service.live, service.keys),
+        admin_routes(Admin(service.live, settings)),
+        *feedback_routes(caller, feedback, service.metrics),
+        *dialects(caller, settings),
+    )
     for surface in surfaces:
         app.include_router(surface.router)
     install_error_handlers(app, overload_status=settings.overload.status)
-    install_openapi(app, (*WIRE, *ADMIN_WIRE, *FEEDBACK_WIRE, *DIALECT_WIRE))
+    install_openapi(app, (*WIRE, *COMPARE_WIRE, *EXPERIMENT_WIRE, *ADMIN_WIRE, *FEEDBACK_WIRE, *DIALECT_WIRE))
     paths = Paths(surfaces, plain=("/docs", "/openapi.json"), octets=octet_paths(), probes=probe_paths())
     app.add_middleware(
         Guard, settings=settings.http, gate=service.gate, metrics=service.metrics, paths=paths, keys=service.keys

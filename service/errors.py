@@ -14,6 +14,8 @@ PluralityError
 ├── RollbackImpossible           no former version is loaded that the alias could go back to
 ├── PublishError                 the store cannot take the version or the alias
 │   └── StoreBusy                another process is writing it
+├── UnknownExperiment            no experiment of this name
+├── ExperimentConflict           another definition is in the way
 ├── FeedbackDisabled             no database for feedback is configured
 ├── FeedbackConflict             a vote's id is known with another content
 ├── UnknownReply                 no pair is remembered of this reply
@@ -152,6 +154,18 @@ class UnknownReply(PluralityError):
     """No pair is remembered under this request id and index."""
 
     code = "unknown_reply"
+
+
+class UnknownExperiment(PluralityError):
+    """No experiment of this name is defined."""
+
+    code = "unknown_experiment"
+
+
+class ExperimentConflict(PluralityError):
+    """Another definition is in the way: of this name in the file, or running on the same model."""
+
+    code = "experiment_conflict"
 
 
 class Unavailable(PluralityError):

@@ -155,6 +155,21 @@ class RollbackSettings(_Group):
     """So many items without a finite reward are enough; raise it where callers may send what overflows any model."""
 
 
+class ExperimentSettings(_Group):
+    """Versions compared on live traffic."""
+
+    file: Path | None = None
+    """Definitions in YAML; read again when the file changes."""
+    key_file: Path | None = None
+    """Secret behind the assignment. Without it, anybody can compute which arm a unit is in."""
+    poll_interval_s: float = Field(default=2.0, gt=0)
+    """Between looks at the definitions, and at votes without a prediction."""
+    shadow_items: int = Field(default=1024, ge=1)
+    """Items that may wait for shadow arms; beyond, they are dropped."""
+    background_load: float = Field(default=0.1, gt=0, le=0.5)
+    """Shadow arms and predictions of votes run only while less than this share of the service's room is taken."""
+
+
 class FeedbackSettings(_Group):
     """Where votes are kept. Off without a URL."""
 
@@ -206,6 +221,7 @@ class Settings(BaseSettings):
     repository: RepositorySettings = RepositorySettings()
     keys: KeySettings = KeySettings()
     rollback: RollbackSettings = RollbackSettings()
+    experiments: ExperimentSettings = ExperimentSettings()
     feedback: FeedbackSettings = FeedbackSettings()
 
 

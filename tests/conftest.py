@@ -42,6 +42,15 @@ def published_chat(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store
 
 
+@pytest.fixture(scope="session")
+def published_two(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with two versions of `tiny`: stable and, of other weights, candidate. Shared: do not change it."""
+    store = tmp_path_factory.mktemp("published-two") / "store"
+    shutil.copytree(published, store)
+    publish_tiny(store, seed=1, aliases=("candidate",))
+    return store
+
+
 @pytest.fixture
 def store(published: Path, tmp_path: Path) -> Path:
     """A copy of the store that a test may break."""

@@ -14,6 +14,7 @@ from model_export.pipeline import Published, Target, export
 from model_export.sample_texts import sample_items
 from service.calibrate import sigmoid
 from service.domain import ScoreItem
+from service.repository.live import DEFAULT_ALIAS
 from service.repository.manifest import Precision
 
 KINDS = ("bert", "roberta", "deberta-v2", "modernbert", "llama", "qwen3")
@@ -208,10 +209,10 @@ def publish_tiny(
     seed: int = 0,
     calibrated: bool = True,
     precisions: Sequence[Precision] = ("fp32",),
+    aliases: Sequence[str] = (DEFAULT_ALIAS,),
 ) -> list[Published]:
     """Build a checkpoint beside the store and publish it through the real pipeline."""
     directory = build_tiny_checkpoint(kind, store.parent / f"checkpoint-{name}-{seed}", seed=seed)
     held_out = labelled_pairs(directory, 60, seed=seed) if calibrated else []
-    return export(
-        open_checkpoint(str(directory)), Target(store, name, precisions), held_out=held_out, say=lambda _: None
-    )
+    target = Target(store, name, precisions, aliases=aliases)
+    return export(open_checkpoint(str(directory)), target, held_out=held_out, say=lambda _: None)

@@ -5,7 +5,7 @@ Native routes and dialects differ in their words only.
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from fastapi import Request
@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from service.admission import Gate
 from service.domain import Encoding, Item, ScoreQuery
 from service.errors import Draining, InvalidInput, MalformedRequest, NotReady
+from service.experiments.router import ARM_HEADER, UNIT_HEADER, Asked, Router
 from service.repository.live import Live
 from service.repository.manifest import Manifest
 from service.scoring import Scored, Scorer
@@ -46,6 +47,7 @@ class Caller:
     gate: Gate
     limits: LimitSettings
     overload: OverloadSettings
+    router: Router
     names: Mapping[str, str] = field(default_factory=dict)
     """What clients call our models, besides our own names; "*" is any other."""
 
@@ -76,9 +78,26 @@ class Caller:
             PluralityError: as `Scorer.score`.
         """
         query = self._query(request, items, model, manners, cut=cut, timeout_s=timeout_s)
-        scored = await unless_disconnected(request, self.scorer.score(query))
+        scored = await unless_disconnected(request, self._routed(request, query))
         request.scope["labels"] |= {"model": scored.manifest.model, "version": scored.digest[:SHORT_DIGEST]}
         return scored
+
+    async def score_each(self, request: Request, items: Sequence[Item], *, models: Sequence[str]) -> list[Scored]:
+        """Score the same items by each version within one deadline, whatever experiment runs; errors as of `score`."""
+        query = self._query(request, items, None, PLAIN, cut=True, timeout_s=None)
+
+        async def each() -> list[Scored]:
+            return [await self.scorer.score(replace(query, model=self.resolve(model))) for model in models]
+
+        return await unless_disconnected(request, each())
+
+    async def _routed(self, request: Request, query: ScoreQuery) -> Scored:
+        if not self.router.active:
+            return await self.scorer.score(query)
+        asked = Asked(request.headers.get(UNIT_HEADER), request.headers.get(ARM_HEADER))
+        served = await self.router.score(query, asked)
+        request.scope["labels"] |= served.labels
+        return served.scored
 
     async def tokenise(
         self, request: Request, items: Sequence[Item], *, model: str | None

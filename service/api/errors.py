@@ -31,6 +31,8 @@ STATUS: dict[type[PluralityError], int] = {
     errors.RollbackImpossible: 409,
     errors.PublishError: 500,
     errors.StoreBusy: 409,
+    errors.UnknownExperiment: 404,
+    errors.ExperimentConflict: 409,
     errors.FeedbackDisabled: 403,
     errors.FeedbackConflict: 409,
     errors.UnknownReply: 404,

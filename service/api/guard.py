@@ -41,7 +41,7 @@ class _Exchange:
     started: float
     status: int = 0
     labels: dict[str, str] = field(default_factory=dict)
-    """`model` and `version`, set by the route."""
+    """`model` and `version`, `experiment` and `arm` where there is one; set by the route."""
 
 
 class Guard:
@@ -96,6 +96,9 @@ class Guard:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
                 extra = [(b"x-request-id", exchange.request_id.encode())]
+                if experiment := exchange.labels.get("experiment"):
+                    extra.append((b"x-experiment", experiment.encode()))
+                    extra.append((b"x-experiment-arm", exchange.labels["arm"].encode()))
                 if self._gate.leaving:
                     extra.append((b"connection", b"close"))
                 message["headers"] = [*message.get("headers", ()), *extra]

@@ -32,7 +32,7 @@ WIRE = (
 _SCORE = msgspec.json.Decoder(schemas.ScoreRequest)
 _PREFERENCE = msgspec.json.Decoder(schemas.PreferenceRequest)
 _RANK = msgspec.json.Decoder(schemas.RankRequest)
-_ERRORS: dict[int | str, dict[str, Any]] = {
+ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"content": content_of(ErrorBody), "description": text}
     for status, text in {
         404: "No such model, alias or version",
@@ -54,7 +54,7 @@ def native_routes(caller: Caller, remember: Callable[[Sequence[ScoredPair]], Non
     Args:
         remember: takes the pairs of a reply, so that votes can name them; returns at once.
     """
-    router = APIRouter(prefix="/rm/v1", responses=_ERRORS, default_response_class=Response, tags=["native"])
+    router = APIRouter(prefix="/rm/v1", responses=ERRORS, default_response_class=Response, tags=["native"])
 
     @router.post(
         "/score",

@@ -8,6 +8,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from service.domain import Reward
 from service.repository.manifest import Manifest
+from service.telemetry.experiments import ExperimentMetrics
 
 SHORT_DIGEST = 12
 _DURATION_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -88,6 +89,7 @@ class Metrics:
         )
         self.event_loop_lag = histogram("event_loop_lag_seconds", "Delay of a timer.", _DURATION_S)
         self.draining = gauge("draining", "1 while this process shuts down.")
+        self.experiments = ExperimentMetrics(registry)
         gauge("build_info", "1, labelled with the code's version.", "version").labels(version).set(1)
 
     def render(self) -> bytes:

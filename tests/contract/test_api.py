@@ -50,7 +50,7 @@ def test_the_manifest_schema_in_docs_is_current() -> None:
     assert json.loads((ROOT / "docs/manifest.schema.json").read_text()) == Manifest.model_json_schema()
 
 
-NATIVE = {"/rm/v1/score", "/rm/v1/preference", "/rm/v1/rank", "/rm/v1/models"}
+NATIVE = {"/rm/v1/score", "/rm/v1/preference", "/rm/v1/rank", "/rm/v1/compare", "/rm/v1/models"}
 
 
 def test_openapi(published: Path, tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_openapi(published: Path, tmp_path: Path) -> None:
             path = template.replace("{model}", "tiny").replace("{version}", "stable")
             if any("admin" in operation.get("tags", ()) for operation in operations.values()):
                 continue
-            if "get" in operations:
+            if "get" in operations and "{name}" not in path:
                 assert (await client.get(path)).status_code == 200, path
             for example in examples(operations.get("post", {})):
                 reply = await client.post(path, json=example)

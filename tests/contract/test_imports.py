@@ -15,6 +15,7 @@ SERVICE_LAYERS = (
     {"errors", "domain", "calibrate"},
     {"tokenise", "tokenise_raw", "runtime", "repository", "admission", "batching", "settings", "telemetry", "feedback"},
     {"scoring"},
+    {"experiments"},
     {"api"},
     {"app"},
     {"server"},

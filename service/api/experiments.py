@@ -1,0 +1,265 @@
+"""`/rm/v1/experiments`: what runs, how it goes, and with an admin key what is to run."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from msgspec import Meta
+
+from service.api.errors import ErrorBody
+from service.api.keys import Keys
+from service.api.openapi import content_of, request_body
+from service.api.paths import Surface
+from service.api.routes import decode
+from service.api.schemas import Wire
+from service.api.shapes import NATIVE
+from service.errors import (
+    ConfigurationError,
+    ExperimentConflict,
+    FeedbackDisabled,
+    MalformedRequest,
+    UnknownExperiment,
+    WritesDisabled,
+)
+from service.experiments.assign import BUCKETS, counts
+from service.experiments.definition import Experiment, as_plain, continued, parse_experiment
+from service.experiments.parts import ExperimentParts
+from service.experiments.predict import residents, votes_since
+from service.experiments.registry import DefinitionStore, Entry
+from service.experiments.reporting import report_on
+from service.repository.live import Live
+
+
+class WireArm(Wire):
+    """A version of the experiment's model."""
+
+    name: str
+    version: Annotated[str, Meta(description="An alias, or 8 or more digits of a digest.")]
+    weight: Annotated[int | list[int], Meta(description="Relative share of the units; a list is a ramp.")] = 0
+    shadow: bool = False
+
+
+class WireExperiment(Wire, kw_only=True):
+    """A definition."""
+
+    model: str
+    control: Annotated[str, Meta(description="The arm that serves whenever another cannot.")]
+    arms: list[WireArm]
+    alpha: float = 0.05
+    min_votes: int = 200
+    overrides: bool = True
+    since: Annotated[str | None, Meta(description="Votes from then on count; ISO 8601 with a zone.")] = None
+    running: bool = True
+
+
+class NamedExperiment(WireExperiment, kw_only=True):
+    """A definition and its name."""
+
+    name: str
+
+
+class ArmState(Wire):
+    """How an arm does, in this process, since it was defined."""
+
+    name: str
+    version: Annotated[
+        str | None, Meta(description="The digest behind it now; null: not resident, the control serves.")
+    ]
+    share: Annotated[float, Meta(description="Of the units.")]
+    disabled: Annotated[bool, Meta(description="Turned off because it failed, until the next definition.")]
+    requests: int
+    errors: Annotated[int, Meta(description="Requests with an item that its engine failed on.")]
+    non_finite: int
+    p95_s: float | None
+
+
+class ExperimentState(Wire):
+    """A definition and what became of it."""
+
+    definition: NamedExperiment
+    origin: Annotated[str, Meta(description="file or database.")]
+    runs: bool
+    problem: Annotated[str | None, Meta(description="Why it does not run though it should.")]
+    votes_since: Annotated[float, Meta(description="Votes from then on count; seconds since the epoch.")]
+    arms: list[ArmState]
+
+
+class ExperimentsResponse(Wire):
+    """All experiments."""
+
+    experiments: list[ExperimentState]
+
+
+class Deleted(Wire):
+    """What is gone."""
+
+    deleted: str
+
+
+EXPERIMENT_WIRE = (WireExperiment, NamedExperiment, ExperimentState, ExperimentsResponse, Deleted)
+_PUT = msgspec.json.Decoder(WireExperiment)
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"content": content_of(ErrorBody), "description": text}
+    for status, text in {
+        401: "No key, or one that does not open this",
+        403: "No admin key or no database is configured",
+        404: "No such experiment",
+        409: "Another definition is in the way",
+        422: "A definition that cannot be; the key is named",
+        503: "The database does not answer: see Retry-After",
+    }.items()
+}
+_EXAMPLE = {
+    "model": "demo",
+    "control": "current",
+    "arms": [
+        {"name": "current", "version": "stable", "weight": 90},
+        {"name": "new", "version": "candidate", "weight": 10},
+    ],
+}
+
+
+def experiment_routes(parts: ExperimentParts, live: Live, keys: Keys) -> Surface:
+    """Reading is open as scoring is; writing needs an admin key and a database."""
+    router = APIRouter(prefix="/rm/v1/experiments", responses=_ERRORS, tags=["experiments"])
+    registry, reading, writing = parts.registry, asyncio.Lock(), asyncio.Lock()
+
+    @router.get("", responses=_answers(ExperimentsResponse), summary="Experiments and how their arms do")
+    async def every() -> Response:
+        return _json({"experiments": [_state(entry, live) for entry in registry.entries.values()]})
+
+    @router.get("/{name}", responses=_answers(ExperimentState), summary="One experiment")
+    async def one(name: str) -> Response:
+        return _json(_state(_entry(parts, name), live))
+
+    @router.get(
+        "/{name}/report",
+        responses={200: {"content": {"application/json": {}}, "description": "A report and a verdict for each arm"}},
+        summary="Each arm against the control on the votes so far: may be looked at at any time",
+    )
+    async def report(name: str) -> Response:
+        entry = _entry(parts, name)
+        if parts.votes is None:
+            raise FeedbackDisabled("reports are made of votes, and no database is configured: set feedback.url")
+        versions = residents(entry.experiment, live)
+        async with reading:
+            found = await asyncio.to_thread(report_on, entry, versions, parts.votes)
+        return _json({"experiment": name, "votes_since": votes_since(entry.experiment, versions), "arms": found})
+
+    @router.put(
+        "/{name}",
+        responses=_answers(ExperimentState),
+        summary="Define an experiment, or change it",
+        openapi_extra=request_body(WireExperiment, _EXAMPLE),
+    )
+    async def put(name: str, request: Request) -> Response:
+        store = _writable(parts, keys, request)
+        experiment = _parse(name, await request.body())
+        async with writing:
+            await registry.refresh()
+            if problem := registry.conflict(experiment):
+                raise ExperimentConflict(problem)
+            if known := registry.entries.get(name):
+                experiment = _parsed(lambda: continued(known.experiment, experiment))
+            await asyncio.to_thread(store.put, experiment)
+            await registry.refresh()
+        return _json(_state(_entry(parts, name), live))
+
+    @router.delete("/{name}", responses=_answers(Deleted), summary="End an experiment; its votes stay")
+    async def delete(name: str, request: Request) -> Response:
+        store = _writable(parts, keys, request)
+        known = registry.entries.get(name)
+        if known and known.origin == "file":
+            raise ExperimentConflict("this experiment is defined in the file: take it out there")
+        gone = await asyncio.to_thread(store.delete, name)
+        await registry.refresh()
+        if not gone:
+            raise _unknown(parts)
+        return _json({"deleted": name})
+
+    return Surface(router, NATIVE)
+
+
+def _writable(parts: ExperimentParts, keys: Keys, request: Request) -> DefinitionStore:
+    keys.require(request, "admin")
+    if parts.table is None:
+        raise WritesDisabled(
+            "definitions are kept in the feedback database, and none is configured: set feedback.url, or define the "
+            "experiment in the YAML file that experiments.file names"
+        )
+    return parts.table
+
+
+def _parse(name: str, body: bytes) -> Experiment:
+    raw = {"name": name, **msgspec.to_builtins(decode(_PUT, body))}
+    return _parsed(lambda: parse_experiment(raw))
+
+
+def _parsed(parse: Callable[[], Experiment]) -> Experiment:
+    try:
+        return parse()
+    except ConfigurationError as error:
+        raise MalformedRequest(error.message, param=error.param) from None
+
+
+def _entry(parts: ExperimentParts, name: str) -> Entry:
+    try:
+        return parts.registry.entries[name]
+    except KeyError:
+        raise _unknown(parts) from None
+
+
+def _unknown(parts: ExperimentParts) -> UnknownExperiment:
+    known = ", ".join(sorted(parts.registry.entries)) or "none"
+    return UnknownExperiment(f"no such experiment; defined: {known}", param="name")
+
+
+def _state(entry: Entry, live: Live) -> dict[str, Any]:
+    experiment = entry.experiment
+    versions = residents(experiment, live)
+    buckets = counts(entry.allocation)
+    return {
+        "definition": _definition(experiment),
+        "origin": entry.origin,
+        "runs": entry.runs,
+        "problem": entry.problem,
+        "votes_since": votes_since(experiment, versions),
+        "arms": [
+            {
+                "name": arm.name,
+                "version": versions[arm.name].digest if arm.name in versions else None,
+                "share": buckets.get(arm.name, 0) / BUCKETS,
+                "disabled": entry.breakers[arm.name].open,
+                **_tally(entry, arm.name),
+            }
+            for arm in experiment.arms
+        ],
+    }
+
+
+def _tally(entry: Entry, arm: str) -> dict[str, Any]:
+    tally = entry.tallies[arm]
+    return {
+        "requests": tally.requests,
+        "errors": tally.errors,
+        "non_finite": tally.non_finite,
+        "p95_s": tally.p95_s,
+    }
+
+
+def _definition(experiment: Experiment) -> dict[str, Any]:
+    """As it can be put again; a ramp of one step is a number."""
+    plain = as_plain(experiment)
+    arms = [arm | {"weight": arm["weight"][0] if len(arm["weight"]) == 1 else arm["weight"]} for arm in plain["arms"]]
+    return {**plain, "arms": arms}
+
+
+def _answers(model: type[msgspec.Struct]) -> dict[int | str, dict[str, Any]]:
+    return {200: {"content": content_of(model), "description": "The answer"}}
+
+
+def _json(reply: dict[str, Any]) -> Response:
+    return Response(msgspec.json.encode(reply), media_type="application/json")

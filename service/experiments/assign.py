@@ -1,0 +1,146 @@
+"""Which arm a unit is in: a keyed hash to one of 10,000 buckets, and ranges of buckets that weights are made of. Pure.
+
+The same in every process and release: a file of 1,000 known answers holds it to that.
+"""
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from service.domain import Item, Prompt, RawTokens
+
+BUCKETS = 10_000
+_PERSON = b"plurality-ab"
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Buckets start, ..., stop - 1 are an arm's."""
+
+    start: int
+    stop: int
+    arm: str
+
+
+Allocation = tuple[Range, ...]
+"""Ranges that cover 0, ..., 9999 once, in order."""
+
+
+def derive_key(secret: bytes) -> bytes:
+    """The hash's key from a secret of any length."""
+    return hashlib.blake2b(secret, digest_size=32, person=_PERSON).digest()
+
+
+PUBLIC_KEY = derive_key(b"plurality")
+"""Used where no secret is configured: anybody can then compute which arm a unit is in."""
+
+
+def bucket(key: bytes, experiment: str, unit: str) -> int:
+    """BLAKE2b (RFC 7693), keyed, of (experiment, unit), in 0..9999; its bias is below 10^-15."""
+    name = experiment.encode()
+    message = len(name).to_bytes(4, "big") + name + unit.encode("utf-8", "surrogatepass")
+    digest = hashlib.blake2b(message, digest_size=8, key=key, person=_PERSON).digest()
+    return int.from_bytes(digest, "big") % BUCKETS
+
+
+def arm_of(allocation: Allocation, place: int) -> str:
+    """The arm that a bucket belongs to."""
+    return allocation[bisect_right(allocation, place, key=lambda entry: entry.start) - 1].arm
+
+
+def counts(allocation: Allocation) -> dict[str, int]:
+    """Buckets of each arm."""
+    found: dict[str, int] = {}
+    for entry in allocation:
+        found[entry.arm] = found.get(entry.arm, 0) + entry.stop - entry.start
+    return found
+
+
+def allocate(ramp: Mapping[str, Sequence[int]]) -> Allocation:
+    """The allocation after all steps of a ramp: a function of the definition alone, so that every replica agrees.
+
+    Args:
+        ramp: an arm's weights, one a step; as many for each arm.
+    """
+    allocation: Allocation = ()
+    for step in zip(*ramp.values(), strict=True):
+        allocation = reallocate(allocation, dict(zip(ramp, step, strict=True)))
+    return allocation
+
+
+def reallocate(before: Allocation, weights: Mapping[str, int]) -> Allocation:
+    """New weights by the least change: only the buckets that an arm has too many go, to those that have too few.
+
+    Args:
+        before: empty for a new experiment.
+        weights: not all 0; shares are rounded by largest remainder, ties in the order of the arms.
+    """
+    left = _apportion(weights)
+    owners: list[str | None] = [None] * BUCKETS
+    for entry in before:
+        for place in range(entry.start, entry.stop):
+            if left.get(entry.arm, 0) > 0:
+                owners[place] = entry.arm
+                left[entry.arm] -= 1
+    wanting = iter([arm for arm, count in left.items() for _ in range(count)])
+    return _ranges([owner if owner is not None else next(wanting) for owner in owners])
+
+
+def _ranges(owners: Sequence[str]) -> Allocation:
+    edges = [0, *(place for place in range(1, BUCKETS) if owners[place] != owners[place - 1]), BUCKETS]
+    return tuple(Range(start, stop, owners[start]) for start, stop in pairwise(edges))
+
+
+def _apportion(weights: Mapping[str, int]) -> dict[str, int]:
+    """Buckets by weight (Hamilton's method, in whole numbers)."""
+    total = sum(weights.values())
+    shares = {arm: weight * BUCKETS // total for arm, weight in weights.items()}
+    order = sorted(weights, key=lambda arm: -(weights[arm] * BUCKETS % total))
+    for arm in order[: BUCKETS - sum(shares.values())]:
+        shares[arm] += 1
+    return shares
+
+
+def unit_of(items: Sequence[Item]) -> str | None:
+    """The prompt that all items share, as a unit; None where they share none: they cannot be in one arm by prompt.
+
+    A prompt that is one turn of a user is the same unit as its text.
+    """
+    first = _prompt(items[0]) if items else None
+    if first is None or any(_prompt(item) != first for item in items):
+        return None
+    return _written(first)
+
+
+def named_unit(name: str) -> str:
+    """A unit that the caller names: never the same as a prompt's."""
+    return f"unit:{name}"
+
+
+def _prompt(item: Item) -> Prompt | None:
+    return None if isinstance(item, RawTokens) else item.prompt
+
+
+def _written(prompt: Prompt) -> str:
+    """A prompt as one text; no two prompts are written alike."""
+    if isinstance(prompt, str):
+        return f"prompt:{prompt}"
+    if len(prompt) == 1 and prompt[0].role == "user":
+        return f"prompt:{prompt[0].content}"
+    return "turns:" + "".join(f"{turn.role}:{len(turn.content)}:{turn.content}" for turn in prompt)
+
+
+def neighbours(items: Sequence[Item]) -> list[tuple[int, int]]:
+    """Places of items with the last one before them of the same prompt: what is compared where no pairs are named."""
+    last: dict[Prompt, int] = {}
+    found = []
+    for place, item in enumerate(items):
+        prompt = _prompt(item)
+        if prompt is None:
+            continue
+        if prompt in last:
+            found.append((last[prompt], place))
+        last[prompt] = place
+    return found

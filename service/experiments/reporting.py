@@ -1,0 +1,66 @@
+"""An experiment's report as of now: the votes that its versions have predicted, and a verdict on each arm."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from service.experiments.definition import Experiment
+from service.experiments.predict import Resident, Votes, votes_since
+from service.experiments.registry import Entry
+from service.experiments.report import Report, build_report
+from service.experiments.tally import Tally
+from service.experiments.verdict import Health, Rules, Verdict, VersionHealth, decide
+
+
+@dataclass(frozen=True, slots=True)
+class ArmReport:
+    """One arm against the control; where there is no report, why."""
+
+    arm: str
+    report: Report | None
+    verdict: Verdict
+
+
+def report_on(entry: Entry, versions: Mapping[str, Resident], votes: Votes) -> list[ArmReport]:
+    """A report of each arm but the control. Blocking: reads the database, resamples.
+
+    The experiment's alpha is shared out among the arms: together they call equal versions different with at most that
+    chance.
+    """
+    experiment = entry.experiment
+    control = versions.get(experiment.control)
+    rivals = [arm for arm in experiment.arms if arm.name != experiment.control]
+    since = votes_since(experiment, versions)
+    found = []
+    for arm in rivals:
+        version = versions.get(arm.name)
+        if (problem := _problem(control, version)) or control is None or version is None:
+            found.append(ArmReport(arm.name, None, Verdict("hold", (problem or "",))))
+            continue
+        judged = votes.judged(experiment.model, (control.digest, version.digest), since)
+        report = build_report(
+            judged, control=control.digest, treatment=version.digest, alpha=experiment.alpha / len(rivals)
+        )
+        verdict = decide(report, _health(entry, arm.name), _rules(experiment))
+        found.append(ArmReport(arm.name, report, verdict))
+    return found
+
+
+def _problem(control: Resident | None, version: Resident | None) -> str | None:
+    if control is None:
+        return "The control's version is not resident."
+    if version is None:
+        return "The arm's version is not resident."
+    return "The arm and the control have the same version." if control.digest == version.digest else None
+
+
+def _rules(experiment: Experiment) -> Rules:
+    return Rules(least_votes=experiment.min_votes)
+
+
+def _health(entry: Entry, arm: str) -> Health:
+    tallies = entry.tallies
+    return Health(_of(tallies[entry.experiment.control]), _of(tallies[arm]))
+
+
+def _of(tally: Tally) -> VersionHealth:
+    return VersionHealth(tally.requests, tally.errors, tally.non_finite, tally.p95_s)

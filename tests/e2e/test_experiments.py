@@ -1,0 +1,99 @@
+"""An experiment as people run it: two versions, a YAML file, a real process and a client over sockets."""
+
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import pytest
+from scipy.stats import binom
+
+from tests.e2e.process import Served, serving
+
+pytestmark = pytest.mark.e2e
+REQUESTS = 400
+YAML = """
+experiments:
+  - name: rollout
+    model: tiny
+    control: current
+    arms:
+      - {{name: current, version: stable, weight: {current}}}
+      - {{name: new, version: candidate, weight: {new}}}
+      - {{name: quiet, version: candidate, shadow: true}}
+"""
+
+
+def arms_of(served: Served) -> dict[str, str]:
+    """The arm of each of 400 prompts, groups of three answers; each reply is of the one version of its arm."""
+    arms: dict[str, str] = {}
+    versions: dict[str, set[str]] = {}
+    with httpx.Client(base_url=served.api, timeout=60) as client:
+        for number in range(REQUESTS):
+            prompt = f"Question {number}?"
+            items = [{"prompt": prompt, "response": text} for text in ("One.", "Two words.", "Three whole words.")]
+            reply = client.post("/rm/v1/score", json={"items": items})
+            assert reply.status_code == 200, reply.text
+            assert reply.headers["x-experiment"] == "rollout"
+            arms[prompt] = reply.headers["x-experiment-arm"]
+            versions.setdefault(arms[prompt], set()).add(reply.json()["model"]["version"])
+    assert all(len(found) == 1 for found in versions.values())
+    assert versions["current"] != versions["new"]
+    return arms
+
+
+def test_split_sticky_and_overridden(published_two: Path, tmp_path: Path) -> None:
+    """400 requests split within exact binomial bounds; the same after a restart; a named arm is served by it."""
+    file = tmp_path / "experiments.yaml"
+    file.write_text(YAML.format(current=70, new=30))
+    settings = {"PLURALITY_EXPERIMENTS__FILE": str(file)}
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in settings.items():
+            environment.setenv(name, value)
+        with serving(published_two) as served:
+            first = arms_of(served)
+            low, high = binom.ppf([0.0005, 0.9995], REQUESTS, 0.3)
+            assert low <= Counter(first.values())["new"] <= high
+            body = {"items": [{"prompt": "Question 1?", "response": "One."}]}
+            for arm in ("current", "new", "quiet"):
+                reply = httpx.post(served.api + "/rm/v1/score", json=body, headers={"x-experiment-arm": arm})
+                assert reply.headers["x-experiment-arm"] == arm
+            metrics = httpx.get(served.ops + "/metrics").text
+            assert (
+                f'rm_ab_assigned_total{{arm="new",experiment="rollout"}} {Counter(first.values())["new"]}.0' in metrics
+            )
+            assert served.stop() == 0
+        with serving(published_two) as served:
+            assert arms_of(served) == first
+            assert served.stop() == 0
+
+
+def test_weights_move_only_what_changed(published_two: Path, tmp_path: Path) -> None:
+    """The file is read again while requests run: units go to the growing arm only; a wrong file changes nothing."""
+    file = tmp_path / "experiments.yaml"
+    file.write_text(YAML.format(current=90, new=10))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PLURALITY_EXPERIMENTS__FILE", str(file))
+        environment.setenv("PLURALITY_EXPERIMENTS__POLL_INTERVAL_S", "0.05")
+        with serving(published_two) as served:
+            before = arms_of(served)
+            file.write_text(YAML.format(current="[90, 50]", new="[10, 50]"))
+            served.read_until("experiment_defined")
+            after = arms_of(served)
+            assert {(before[prompt], after[prompt]) for prompt in before} == {
+                ("current", "current"), ("current", "new"), ("new", "new"),
+            }  # fmt: skip
+            file.write_text("experiments: {")
+            refused = served.read_until("experiments_rejected")
+            assert "is not YAML" in refused["message"]
+            assert arms_of(served) == after
+            assert served.stop() == 0
+
+
+def test_a_wrong_file_stops_the_start(published_two: Path, tmp_path: Path) -> None:
+    """The key is named, the exit code is that of a wrong setting."""
+    file = tmp_path / "experiments.yaml"
+    file.write_text(YAML.format(current=-1, new=1))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PLURALITY_EXPERIMENTS__FILE", str(file))
+        with pytest.raises(AssertionError, match=r"experiments\[0\]\.arms\[0\]\.weight"), serving(published_two):
+            pass

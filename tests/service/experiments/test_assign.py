@@ -1,0 +1,129 @@
+"""Assignment: known answers, uniform, and the least change when weights move."""
+
+from collections import Counter
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+
+from service.domain import Item, Message, RawText, RawTokens, ScoreItem
+from service.experiments.assign import (
+    BUCKETS,
+    PUBLIC_KEY,
+    Allocation,
+    allocate,
+    arm_of,
+    bucket,
+    counts,
+    derive_key,
+    named_unit,
+    reallocate,
+    unit_of,
+)
+
+GOLDEN = Path(__file__).parent / "golden_buckets.tsv"
+weights = st.dictionaries(st.sampled_from("abcdefgh"), st.integers(0, 10_000), min_size=1, max_size=8).filter(
+    lambda found: any(found.values())
+)
+
+
+def test_a_thousand_known_answers() -> None:
+    """The bucket of a unit is the same in every process and release."""
+    lines = GOLDEN.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 1000
+    for line in lines:
+        experiment, unit, expected = line.split("\t")
+        assert bucket(PUBLIC_KEY, experiment, unit) == int(expected)
+
+
+def test_units_are_spread_evenly() -> None:
+    """100,000 units: chi-square over 100 equal ranges and over the allocation of uneven weights, p > 0.001."""
+    places = [bucket(PUBLIC_KEY, "even", f"unit:{number}") for number in range(100_000)]
+    seen = Counter(place // 100 for place in places)
+    assert chisquare([seen[part] for part in range(100)]).pvalue > 0.001
+    allocation = allocate({"a": (70,), "b": (20,), "c": (10,)})
+    arms = Counter(arm_of(allocation, place) for place in places)
+    assert chisquare([arms["a"], arms["b"], arms["c"]], [70_000, 20_000, 10_000]).pvalue > 0.001
+
+
+def test_experiments_are_independent() -> None:
+    """The arm in one experiment says nothing of the arm in another, nor under another key."""
+    table = Counter(
+        (bucket(PUBLIC_KEY, "x", str(i)) < 5000, bucket(PUBLIC_KEY, "y", str(i)) < 5000) for i in range(40_000)
+    )
+    assert chisquare(list(table.values()), [10_000] * 4).pvalue > 0.001
+    other = derive_key(b"a secret of this service")
+    table = Counter((bucket(PUBLIC_KEY, "x", str(i)) < 5000, bucket(other, "x", str(i)) < 5000) for i in range(40_000))
+    assert chisquare(list(table.values()), [10_000] * 4).pvalue > 0.001
+
+
+def owners(allocation: Allocation) -> list[str]:
+    """The arm of every bucket, by looking each up."""
+    return [arm_of(allocation, place) for place in range(BUCKETS)]
+
+
+@settings(derandomize=True, deadline=None, max_examples=40)
+@given(st.lists(weights, min_size=1, max_size=4))
+def test_a_change_moves_exactly_the_changed_mass(steps: list[Mapping[str, int]]) -> None:
+    """Shares are right to a bucket, and as many buckets change hands as the gaining arms gain; not one more."""
+    before: Allocation = ()
+    for step in steps:
+        after = reallocate(before, step)
+        size = counts(after)
+        total = sum(step.values())
+        assert sum(size.values()) == BUCKETS
+        assert all(abs(size.get(arm, 0) - weight * BUCKETS / total) < 1 for arm, weight in step.items())
+        assert after[0].start == 0
+        assert all(left.stop == right.start and left.arm != right.arm for left, right in pairwise(after))
+        if before:
+            old, new = owners(before), owners(after)
+            gained = sum(max(0, count - counts(before).get(arm, 0)) for arm, count in size.items())
+            assert sum(one != other for one, other in zip(old, new, strict=True)) == gained
+        before = after
+
+
+def test_a_ramp_is_its_steps() -> None:
+    """Weights given as a list are the same steps, whoever computes them, whenever."""
+    steps = [{"a": 100, "b": 0, "c": 0}, {"a": 80, "b": 20, "c": 0}, {"a": 40, "b": 20, "c": 40}]
+    one_by_one: Allocation = ()
+    for step in steps:
+        one_by_one = reallocate(one_by_one, step)
+    assert allocate({arm: [step[arm] for step in steps] for arm in "abc"}) == one_by_one
+    assert allocate({"a": (40,), "b": (20,), "c": (40,)}) != one_by_one
+
+
+CHAT = (Message("system", "Be brief."), Message("user", "Name a prime."))
+
+
+@pytest.mark.parametrize(
+    ("items", "shared"),
+    [
+        ([ScoreItem("p", "a"), ScoreItem("p", "b")], True),
+        ([ScoreItem("p", "a"), ScoreItem("q", "b")], False),
+        ([ScoreItem(CHAT, "a"), ScoreItem(CHAT, "b")], True),
+        ([RawText("p a", True, prompt="p"), RawText("p b", True, prompt="p")], True),
+        ([RawText("p a", True), RawText("p b", True)], False),
+        ([RawTokens((1, 2))], False),
+        ([], False),
+    ],
+)
+def test_a_group_is_one_unit(items: list[Item], shared: bool) -> None:
+    """Items of one prompt are one unit; where the prompt is not known or not one, there is none."""
+    assert (unit_of(items) is not None) == shared
+
+
+@settings(derandomize=True)
+@given(
+    st.lists(st.tuples(st.sampled_from(["user", "assistant"]), st.text(max_size=8)), max_size=3), st.text(max_size=8)
+)
+def test_units_are_told_apart(turns: list[tuple[str, str]], text: str) -> None:
+    """Different prompts are different units, and none is a unit that a caller names; one user's turn is its text."""
+    chat = tuple(Message(role, content) for role, content in turns)  # type: ignore[arg-type]
+    first, second = unit_of([ScoreItem(chat, "a")]), unit_of([ScoreItem(text, "b")])
+    alike = len(chat) == 1 and chat[0] == Message("user", text)
+    assert (first == second) == alike
+    assert named_unit(text) not in {first, second}

@@ -1,0 +1,157 @@
+"""A shadow that is slow, fails, has no room or no version: the primary does not notice, each drop is counted."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.admission import Gate
+from service.domain import Reward, ScoreItem
+from service.errors import InferenceFailed
+from service.experiments.assign import neighbours
+from tests.fakes import ManualClock, ScriptedBackend
+from tests.service.experiments.shelf import Stage, Times, shadowed, stage
+
+PAIR = (ScoreItem("a b", "c"), ScoreItem("a b", "d"))
+QUIET = {"experiment": "tone", "arm": "quiet"}
+
+
+def play(
+    tmp_path: Path,
+    story: Callable[[Stage], Awaitable[None]],
+    candidate: ScriptedBackend,
+    version: str = "candidate",
+    **overrides: Any,
+) -> None:
+    async def bounded() -> None:
+        engines = {"stable": ScriptedBackend(), "candidate": candidate}
+        async with asyncio.timeout(60), stage(shadowed(version), engines, tmp_path, **overrides) as set_up:
+            await story(set_up)
+
+    asyncio.run(bounded())
+
+
+async def answered(on: Stage, times: int = 1) -> None:
+    """Primaries that are answered in full, by the control."""
+    for _ in range(times):
+        served = await on.ask(*PAIR)
+        assert all(isinstance(outcome, Reward) for outcome in served.scored.outcomes)
+        assert (served.labels["arm"], served.scored.digest) == ("current", on.shelf.bundles["stable"].digest)
+
+
+@pytest.mark.parametrize(("factor", "flips", "shift"), [(-1.0, 3, 0.0), (3.0, 0, 2.0)])
+def test_agreement_is_counted(tmp_path: Path, factor: float, flips: int, shift: float) -> None:
+    """Pairs that the two order differently, and how much surer the shadow is, in units of T."""
+
+    async def story(on: Stage) -> None:
+        await answered(on, 3)
+        await on.shadows.settled()
+        assert on.count("ab_compared_total", **QUIET) == 3
+        assert on.count("ab_disagreement_total", **QUIET) == flips
+        assert on.count("ab_rank_flip_ratio", **QUIET) == flips / 3
+        assert on.count("ab_margin_shift", **QUIET) == pytest.approx(shift)
+
+    play(tmp_path, story, Times(factor))
+
+
+def test_a_slow_shadow(tmp_path: Path) -> None:
+    """While the shadow's engine hangs, primaries are answered; what does not fit its queue is dropped, nothing else."""
+
+    async def story(on: Stage) -> None:
+        on.engines["candidate"].gate.clear()
+        await answered(on)
+        await asyncio.to_thread(on.engines["candidate"].entered.acquire)
+        await answered(on, 10)
+        assert on.count("shadow_dropped_total", experiment="tone", reason="full") == 18
+        assert on.count("ab_compared_total", **QUIET) == 0
+        on.engines["candidate"].gate.set()
+        await on.shadows.settled()
+        assert on.count("ab_compared_total", **QUIET) == 2
+
+    play(tmp_path, story, Times(2.0), experiments={"shadow_items": 4, "background_load": 0.5})
+
+
+class Failing(ScriptedBackend):
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_run = self._fail
+
+    def _fail(self, batch: Any) -> None:
+        raise InferenceFailed("scripted")
+
+
+@pytest.mark.parametrize(
+    ("candidate", "version", "reason"),
+    [
+        (Failing(), "candidate", "item_error"),
+        (Times(float("nan")), "candidate", "item_error"),
+        (Times(2.0), "never-published", "not_resident"),
+        (Times(2.0), "stable", "same_version"),
+    ],
+)
+def test_a_shadow_that_cannot(tmp_path: Path, candidate: ScriptedBackend, version: str, reason: str) -> None:
+    """It fails, it is not there, it is the version that answered: dropped by cause, and the next goes on."""
+
+    async def story(on: Stage) -> None:
+        await answered(on, 2)
+        await on.shadows.settled()
+        assert on.count("shadow_dropped_total", experiment="tone", reason=reason) == 4
+        assert on.count("ab_compared_total", **QUIET) == 0
+        await answered(on)
+
+    play(tmp_path, story, candidate, version)
+
+
+def test_a_shadow_waits_for_room(tmp_path: Path) -> None:
+    """While the service is busy no shadow goes in; when there is room again, it does."""
+
+    async def story(on: Stage) -> None:
+        with on.gate.enter(items=500, tokens=1):
+            await answered(on)
+            for _ in range(50):
+                await asyncio.sleep(0)
+            assert on.engines["candidate"].batches == []
+        await on.shadows.settled()
+        assert on.count("ab_compared_total", **QUIET) == 1
+
+    play(tmp_path, story, Times(2.0))
+
+
+def test_a_shadow_gives_way(tmp_path: Path) -> None:
+    """What does not fit beside others when its turn comes is dropped as busy."""
+
+    async def story(on: Stage) -> None:
+        four = [ScoreItem("a b", word) for word in "abcd"]
+        await on.ask(*four)
+        with on.gate.enter(items=1, tokens=1):
+            await on.shadows.settled()
+        assert on.count("shadow_dropped_total", experiment="tone", reason="busy") == 4
+        assert on.engines["candidate"].batches == []
+
+    limits = {"max_queue_items": 4}
+    play(tmp_path, story, Times(2.0), limits=limits, experiments={"background_load": 0.5})
+
+
+def test_below_waits_for_room() -> None:
+    """`Gate.below` wakes when room is given back, and takes none itself."""
+
+    async def story() -> None:
+        gate = Gate(max_items=10, max_tokens=1000, clock=ManualClock())
+        permit = gate.enter(items=5, tokens=1)
+        waiting = asyncio.create_task(gate.below(0.5))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        with permit:
+            pass
+        await asyncio.wait_for(waiting, 5)
+        assert (gate.items, gate.load) == (0, 0.0)
+
+    asyncio.run(story())
+
+
+def test_neighbours() -> None:
+    """Each item with the last before it of the same prompt."""
+    prompts = ["p", "p", "q", "p", "q"]
+    assert neighbours([ScoreItem(prompt, "x") for prompt in prompts]) == [(0, 1), (1, 3), (2, 4)]
