@@ -9,6 +9,7 @@
     dependent      `williams`: whether two models correlate with the same people differently
     tails          `outliers` of reward differences
     selection      `best_of_n`: what a model's choice among n answers is worth
+    drift          `psi`, `ks` against a reference's quantiles, each with its noise floor; `length_shift`
 
 Refuses to guess: bad input is a ValueError, a statistic without a value is an UndefinedStatistic, never NaN. Refuses
 the winner-only ECE (P of the preferred answer against a label of always 1): it is mean(1 − P), not calibration.
@@ -33,6 +34,7 @@ from metrics.comparison import Interval, cluster_bootstrap, mcnemar, paired_clus
 from metrics.correlation import pearson, spearman
 from metrics.decomposition import BrierParts, brier_parts
 from metrics.dependent import Williams, williams
+from metrics.drift import LengthShift, Reference, ks, ks_noise_floor, length_shift, psi, psi_noise_floor
 from metrics.noise import NoiseBand, reliability_band
 from metrics.selection import best_of_n
 from metrics.tails import Outliers, outliers
@@ -40,10 +42,12 @@ from metrics.tails import Outliers, outliers
 __all__ = [
     "BrierParts",
     "Interval",
+    "LengthShift",
     "NoiseBand",
     "NoiseFloor",
     "Outliers",
     "PairwiseAccuracy",
+    "Reference",
     "ReliabilityCurve",
     "UndefinedStatistic",
     "Williams",
@@ -54,7 +58,10 @@ __all__ = [
     "cluster_bootstrap",
     "ece",
     "ece_noise_floor",
+    "ks",
+    "ks_noise_floor",
     "l1",
+    "length_shift",
     "mce",
     "mcnemar",
     "nll",
@@ -62,6 +69,8 @@ __all__ = [
     "paired_cluster_bootstrap",
     "pairwise_accuracy",
     "pearson",
+    "psi",
+    "psi_noise_floor",
     "reliability_band",
     "reliability_curve",
     "spearman",
