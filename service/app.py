@@ -17,11 +17,13 @@ from service.api.guard import Guard
 from service.api.openapi import install_openapi
 from service.api.paths import Paths
 from service.api.routes import WIRE, native_routes
+from service.api.watch import WatchResponse, watch_routes
 from service.repository.live import Live
 from service.runtime.ort import check_runtime
 from service.scoring import Scorer
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
+from service.watch.watch import Watch
 
 _LAG_PERIOD_S = 0.5
 
@@ -35,6 +37,7 @@ class Service:
     gate: Gate
     live: Live
     scorer: Scorer
+    watch: Watch
 
 
 def build_service(settings: Settings) -> Service:
@@ -55,19 +58,22 @@ def build_service(settings: Settings) -> Service:
         clock=clock,
     )
     live = Live(settings, metrics, clock)
-    return Service(settings, metrics, gate, live, Scorer(live, gate, limits, clock))
+    watch = Watch(live, settings.watch, clock)
+    return Service(settings, metrics, gate, live, Scorer(live, gate, limits, clock), watch)
 
 
 @asynccontextmanager
 async def running(service: Service) -> AsyncIterator[Service]:
     """Load the store's models and watch it; free everything at the end. The whole service, without HTTP."""
     lag = asyncio.create_task(_watch_lag(service.metrics), name="lag")
+    watch = asyncio.create_task(service.watch.run(), name="reward-watch")
     try:
         await service.live.open()
         yield service
     finally:
         lag.cancel()
-        await asyncio.gather(lag, return_exceptions=True)
+        watch.cancel()
+        await asyncio.gather(lag, watch, return_exceptions=True)
         await service.live.aclose(timeout_s=service.settings.http.graceful_timeout_s)
 
 
@@ -83,11 +89,11 @@ def create_app(service: Service) -> FastAPI:
     )
     settings = service.settings
     caller = Caller(service.scorer, service.live, service.gate, settings.limits, settings.overload)
-    surfaces = (native_routes(caller), *dialects(caller, settings))
+    surfaces = (native_routes(caller), watch_routes(service.live, service.watch), *dialects(caller, settings))
     for surface in surfaces:
         app.include_router(surface.router)
     install_error_handlers(app, overload_status=settings.overload.status)
-    install_openapi(app, (*WIRE, *DIALECT_WIRE))
+    install_openapi(app, (*WIRE, WatchResponse, *DIALECT_WIRE))
     paths = Paths(surfaces, plain=("/docs", "/openapi.json"), octets=octet_paths())
     app.add_middleware(Guard, settings=settings.http, gate=service.gate, metrics=service.metrics, paths=paths)
     return app

@@ -72,6 +72,7 @@ class Scorer:
                 outcomes = await self._run(bundle, encoded, query.deadline)
             rewards = sum(isinstance(outcome, Reward) for outcome in outcomes)
             bundle.metrics.settled(rewards=rewards, errors=len(outcomes) - rewards)
+            bundle.window.note(query.items, outcomes)
             return Scored(bundle.manifest, bundle.digest, outcomes)
 
     async def tokenise(self, query: ScoreQuery) -> tuple[Manifest, Sequence[Encoding | InvalidInput]]:

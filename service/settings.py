@@ -6,9 +6,9 @@ Nested names are joined by two underscores: PLURALITY_HTTP__PORT=8080. An unknow
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.batching.policy import Scheduler
@@ -120,6 +120,27 @@ class RepositorySettings(_Group):
     poll_interval_s: float = Field(default=2.0, gt=0)
 
 
+class WatchSettings(_Group):
+    """How each version's rewards are watched: drift, saturation, length, spread."""
+
+    size: int = Field(default=2048, ge=64, le=65536)
+    """Rewards in a version's window; its first full one is what later ones are compared with."""
+    min_items: int = Field(default=200, ge=20)
+    """With fewer there are no figures."""
+    period_s: float = Field(default=10.0, gt=0)
+    """Between readings of the windows."""
+    stale_s: float = Field(default=600.0, gt=0)
+    """A version that scored nothing for so long has no figures, until it scores again."""
+    collapsed_below: float = Field(default=0.01, ge=0)
+    """A group has collapsed when its standard deviation is at most this share of the reference set's."""
+
+    @model_validator(mode="after")
+    def _window_can_fill(self) -> Self:
+        if self.min_items > self.size:
+            raise ValueError("min_items must not be more than size")
+        return self
+
+
 def _cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "plurality"
 
@@ -144,6 +165,7 @@ class Settings(BaseSettings):
     batching: BatchingSettings = BatchingSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     repository: RepositorySettings = RepositorySettings()
+    watch: WatchSettings = WatchSettings()
 
 
 def read_settings(overrides: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:

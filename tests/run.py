@@ -16,6 +16,8 @@ PURE = (
     "service/domain.py",
     "service/tokenise.py",
     "service/repository/formats.py",
+    "service/watch/readings.py",
+    "service/watch/window.py",
     "metrics/*.py",
 )
 """Modules without I/O, clock or threads: every branch is covered."""

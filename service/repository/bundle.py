@@ -18,6 +18,7 @@ from service.runtime.backend import pad
 from service.settings import Settings
 from service.telemetry.metrics import SHORT_DIGEST, Metrics
 from service.tokenise import Encoded
+from service.watch.window import Window
 
 _WARM_UP_TOKENS = 512
 _USABLE = 0.8
@@ -42,6 +43,7 @@ class ModelBundle:
         self._threads = tokenise_threads
         self._clock = clock
         self.metrics = metrics.for_version(model.manifest, model.digest)
+        self.window = Window(settings.watch, reference_std=model.manifest.reward_statistics.std)
         self._batcher = Batcher(
             model,
             batch_policy(tuned, settings),
