@@ -33,9 +33,7 @@ def main() -> None:
         f"| a request of {name}, µs an item | {spread((_note_us(items) for _ in range(options.rounds)), 2)} |"
         for name, items in _REQUESTS.items()
     ]
-    sizes = {
-        f"a window of {size}": WatchSettings(size=size, min_items=64) for size in (WatchSettings().size, 65536)
-    }
+    sizes = {f"a window of {size}": WatchSettings(size=size, min_items=64) for size in (WatchSettings().size, 65536)}
     for name, settings in sizes.items():
         copied, figures = zip(*(_period_ms(settings) for _ in range(options.rounds)), strict=True)
         rows.append(f"| {name}: copied on the event loop, ms a period | {spread(copied, 3)} |")

@@ -66,8 +66,6 @@ class Watch:
             readings = {}  # what was true when traffic stopped is no news
         else:
             return
-        bundle.metrics.watched(
-            readings, groups=view.groups - entry.groups, collapsed=view.collapsed - entry.collapsed
-        )
+        bundle.metrics.watched(readings, groups=view.groups - entry.groups, collapsed=view.collapsed - entry.collapsed)
         entry.readings = readings
         entry.noted, entry.groups, entry.collapsed = view.noted, view.groups, view.collapsed

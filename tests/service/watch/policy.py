@@ -19,7 +19,7 @@ from service.repository.load import MODEL_FILE, TOKENIZER_FILE, LoadedModel, ope
 from service.repository.manifest import FileEntry
 from service.runtime.ort import OrtBackend
 
-WORDS = "the a cat dog sees finds likes old new house river and or then why how it was good bad".split()
+WORDS = ("the", "a", "cat", "dog", "sees", "finds", "likes", "old", "new", "house", "river", "and", "or", "then", "why")
 
 
 class Policy:

@@ -1,6 +1,7 @@
 """What the alerts in monitoring/rules ask, for tests without promtool."""
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ CASES = RULES.parent / "tests"
 _TERM = re.compile(r"(rm_\w+) > (?:(\d[\d.]*)|(rm_\w+))")
 
 
+@cache
 def alerts() -> dict[str, dict[str, Any]]:
     """Every alert by name."""
     groups = yaml.safe_load(RULES.read_text())["groups"]

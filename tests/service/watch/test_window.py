@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Sequence
 from dataclasses import fields
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -105,12 +106,14 @@ def test_no_text_is_kept() -> None:
     window = Window(SMALL, reference_std=1.0)
     for _ in range(70):
         window.note([ScoreItem(prompt, response)] * 2, [Reward(0.0, 9, 0)] * 2)
-    reached: list[object] = [window, window.view()]
-    for entry in reached:
-        reached += [other for other in gc.get_referents(entry) if not any(other is known for known in reached)]
-        if len(reached) > 3000:
-            break
-    assert not any(isinstance(entry, str) and "secret" in entry for entry in reached)
+    reached, waiting = {}, [window]
+    while waiting:
+        entry = waiting.pop()
+        if id(entry) not in reached and not isinstance(entry, type | ModuleType):
+            reached[id(entry)] = entry
+            waiting += gc.get_referents(entry)
+    assert 70 < len(reached) < 10_000
+    assert not any(isinstance(entry, str) and "secret" in entry for entry in reached.values())
     assert {field.name for field in fields(View)} == {
         "rows", "first", "fresh", "spreads", "noted", "groups", "collapsed",
     }  # fmt: skip
