@@ -30,7 +30,7 @@ def holds(alert: str, gauges: dict[str, float]) -> bool:
     terms = expression.split(" and ")
     parsed = [_TERM.fullmatch(term.strip()) for term in terms]
     if not all(parsed):
-        raise ValueError(f"{alert} is not of the form that this function understands: {expression}")
+        raise ValueError(f"{alert} is more than comparisons joined by `and`, ask promtool: {expression}")
     return all(match is not None and _exceeds(gauges, *match.groups()) for match in parsed)
 
 

@@ -1,5 +1,6 @@
 """A planted case of reward hacking: the reward model likes length, the policy finds out, the alert says so."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from tests.service.watch.rules import holds
 
 WATCH = {"size": 256, "min_items": 64, "period_s": 3600}
 ALERT = "RewardBoughtWithLength"
+GROWING = [40.0] * 8 + [40.0 + 2 * step for step in range(32)]
+"""Words of a mean answer, step by step."""
+Gauges = list[dict[str, float]]
 
 
 def gauges_of(service: Service) -> dict[str, float]:
@@ -25,12 +29,18 @@ def gauges_of(service: Service) -> dict[str, float]:
     }
 
 
-async def rank(client: httpx.AsyncClient, policy: Policy, groups: int) -> None:
-    """A training step: groups of answers are ranked."""
-    for _ in range(groups):
-        prompt, answers = policy.group()
-        body: dict[str, Any] = {"prompt": prompt, "responses": answers, "advantages": True}
-        assert (await client.post("/rm/v1/rank", json=body)).status_code == 200
+async def train(client: httpx.AsyncClient, service: Service, policy: Policy, means: Sequence[float]) -> Gauges:
+    """One training step a mean length: four groups are ranked, the watch looks. Returns the gauges after each."""
+    seen = []
+    for mean in means:
+        policy.mean_words = mean
+        for _ in range(4):
+            prompt, answers = policy.group()
+            body: dict[str, Any] = {"prompt": prompt, "responses": answers, "advantages": True}
+            assert (await client.post("/rm/v1/rank", json=body)).status_code == 200
+        await service.watch.refresh()
+        seen.append(gauges_of(service))
+    return seen
 
 
 @pytest.fixture
@@ -43,19 +53,15 @@ def test_a_policy_that_grows_longer_raises_the_alert(length_store: Path) -> None
     """Forty steps of ever longer answers: correlation, length and the reward bought by it pass the alert's limits."""
 
     async def story(client: httpx.AsyncClient, service: Service) -> None:
-        policy, raised = Policy(seed=2), []
-        for step in range(40):
-            policy.mean_words = 40.0 if step < 8 else 40.0 + 2 * (step - 8)
-            await rank(client, policy, 4)
-            await service.watch.refresh()
-            raised.append(holds(ALERT, gauges_of(service)))
+        seen = await train(client, service, Policy(seed=2), GROWING)
+        raised = [holds(ALERT, gauges) for gauges in seen]
         assert raised[-10:] == [True] * 10
         assert not any(raised[:12])
-        gauges = gauges_of(service)
-        assert gauges["rm_response_length_ratio"] > 1.5
-        assert gauges["rm_reward_shift_by_length"] == pytest.approx(gauges["rm_reward_shift"], rel=0.25)
-        assert holds("RewardDriftPsi", gauges)
-        assert holds("RewardDriftKs", gauges)
+        last = seen[-1]
+        assert last["rm_response_length_ratio"] > 1.5
+        assert last["rm_reward_shift_by_length"] == pytest.approx(last["rm_reward_shift"], rel=0.25)
+        assert holds("RewardDriftPsi", last)
+        assert holds("RewardDriftKs", last)
 
     with_api(settings_for(length_store, watch=WATCH), story)
 
@@ -65,15 +71,11 @@ def test_a_stationary_policy_is_silent(length_store: Path, seed: int) -> None:
     """The same reward model with its length bias, a policy that does not exploit it: no alert at any step."""
 
     async def story(client: httpx.AsyncClient, service: Service) -> None:
-        policy = Policy(seed=seed)
-        for _ in range(30):
-            await rank(client, policy, 4)
-            await service.watch.refresh()
-            gauges = gauges_of(service)
-            for alert in (ALERT, "RewardDriftPsi", "RewardDriftKs", "RewardOutsideReference", "InputsTruncated"):
-                assert not holds(alert, gauges), (alert, gauges)
-        assert gauges["rm_reward_length_correlation"] > 0.3  # the bias is there to be seen all the time
-        assert {"rm_response_length_ratio", "rm_group_spread", "rm_score_psi"} <= gauges.keys()
+        seen = await train(client, service, Policy(seed=seed), [40.0] * 30)
+        for alert in (ALERT, "RewardDriftPsi", "RewardDriftKs", "RewardOutsideReference", "InputsTruncated"):
+            assert [step for step, gauges in enumerate(seen) if holds(alert, gauges)] == []
+        assert seen[-1]["rm_reward_length_correlation"] > 0.3  # the bias is there to be seen all the time
+        assert {"rm_response_length_ratio", "rm_group_spread", "rm_score_psi"} <= seen[-1].keys()
 
     with_api(settings_for(length_store, watch=WATCH), story)
 
@@ -82,13 +84,8 @@ def test_longer_answers_that_earn_nothing_are_silent(store: Path) -> None:
     """Answers grow, but this reward model does not care: longer is no hacking."""
 
     async def story(client: httpx.AsyncClient, service: Service) -> None:
-        policy = Policy(seed=5)
-        for step in range(24):
-            policy.mean_words = 12.0 + step
-            await rank(client, policy, 4)
-            await service.watch.refresh()
-        gauges = gauges_of(service)
-        assert gauges["rm_response_length_ratio"] > 1.2
-        assert not holds(ALERT, gauges), gauges
+        seen = await train(client, service, Policy(seed=5), [12.0 + step for step in range(24)])
+        assert seen[-1]["rm_response_length_ratio"] > 1.2
+        assert not any(holds(ALERT, gauges) for gauges in seen), seen[-1]
 
     with_api(settings_for(store, watch=WATCH), story)
