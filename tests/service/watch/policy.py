@@ -98,4 +98,5 @@ def _graph() -> bytes:
     graph = helper.make_graph(nodes, "length", inputs, outputs, numbers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
-    return model.SerializeToString()
+    data: bytes = model.SerializeToString()
+    return data
