@@ -49,7 +49,7 @@ class Policy:
 def publish_length_model(store: Path) -> str:
     """Publish it as `tiny`, alias `stable`, with a policy's first answers as reference set; returns the digest."""
     with writer(store, "tiny") as directory:
-        [source] = (directory / "versions").iterdir()
+        source = next((directory / "versions").iterdir())
         before = read_manifest(source)
         files = {MODEL_FILE: _graph(), TOKENIZER_FILE: (source / TOKENIZER_FILE).read_bytes()}
         tokeniser = open_tokeniser(files[TOKENIZER_FILE], before.input_format)
