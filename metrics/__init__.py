@@ -10,6 +10,7 @@
     sequential     means that may be looked at after every vote: confidence sequences, always-valid p-values
     tails          `outliers` of reward differences
     selection      `best_of_n`: what a model's choice among n answers is worth
+    drift          `psi`, `ks` against a reference's quantiles, each with its noise floor; `length_shift`
 
 Refuses to guess: bad input is a ValueError, a statistic without a value is an UndefinedStatistic, never NaN. Refuses
 the winner-only ECE (P of the preferred answer against a label of always 1): it is mean(1 − P), not calibration.
@@ -34,6 +35,7 @@ from metrics.comparison import Interval, cluster_bootstrap, mcnemar, paired_clus
 from metrics.correlation import pearson, spearman
 from metrics.decomposition import BrierParts, brier_parts
 from metrics.dependent import Williams, williams
+from metrics.drift import LengthShift, Reference, ks, ks_noise_floor, length_shift, psi, psi_noise_floor
 from metrics.noise import NoiseBand, reliability_band
 from metrics.selection import best_of_n
 from metrics.sequential import (
@@ -49,10 +51,12 @@ from metrics.tails import Outliers, outliers
 __all__ = [
     "BrierParts",
     "Interval",
+    "LengthShift",
     "NoiseBand",
     "NoiseFloor",
     "Outliers",
     "PairwiseAccuracy",
+    "Reference",
     "ReliabilityCurve",
     "SequentialMean",
     "UndefinedStatistic",
@@ -66,7 +70,10 @@ __all__ = [
     "confidence_sequence",
     "ece",
     "ece_noise_floor",
+    "ks",
+    "ks_noise_floor",
     "l1",
+    "length_shift",
     "log_capital",
     "mce",
     "mcnemar",
@@ -76,6 +83,8 @@ __all__ = [
     "paired_cluster_bootstrap",
     "pairwise_accuracy",
     "pearson",
+    "psi",
+    "psi_noise_floor",
     "reliability_band",
     "reliability_curve",
     "sequential_mean",

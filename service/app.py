@@ -24,6 +24,7 @@ from service.api.keys import Keys
 from service.api.openapi import install_openapi
 from service.api.paths import Paths
 from service.api.routes import WIRE, native_routes
+from service.api.watch import WatchResponse, watch_routes
 from service.experiments.parts import ExperimentParts, build_experiments
 from service.feedback.parts import FeedbackParts, build_feedback
 from service.repository.live import Live
@@ -31,6 +32,7 @@ from service.runtime.ort import check_runtime
 from service.scoring import Scorer
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
+from service.watch.watch import Watch
 
 _LAG_PERIOD_S = 0.5
 
@@ -47,6 +49,7 @@ class Service:
     keys: Keys
     feedback: FeedbackParts
     experiments: ExperimentParts
+    watch: Watch
 
 
 def build_service(settings: Settings) -> Service:
@@ -70,13 +73,15 @@ def build_service(settings: Settings) -> Service:
     scorer = Scorer(live, gate, limits, clock)
     feedback = build_feedback(settings.feedback, metrics)
     experiments = build_experiments(settings, live, gate, scorer, feedback, metrics, clock)
-    return Service(settings, metrics, gate, live, scorer, Keys(settings.keys), feedback, experiments)
+    watch = Watch(live, settings.watch, clock)
+    return Service(settings, metrics, gate, live, scorer, Keys(settings.keys), feedback, experiments, watch)
 
 
 @asynccontextmanager
 async def running(service: Service) -> AsyncIterator[Service]:
     """Load the store's models and watch it; free everything at the end. The whole service, without HTTP."""
     lag = asyncio.create_task(_watch_lag(service.metrics), name="lag")
+    watch = asyncio.create_task(service.watch.run(), name="reward-watch")
     try:
         async with service.feedback.running():
             await service.live.open()
@@ -84,7 +89,8 @@ async def running(service: Service) -> AsyncIterator[Service]:
                 yield service
     finally:
         lag.cancel()
-        await asyncio.gather(lag, return_exceptions=True)
+        watch.cancel()
+        await asyncio.gather(lag, watch, return_exceptions=True)
         await service.live.aclose(timeout_s=service.settings.http.graceful_timeout_s)
 
 
@@ -107,6 +113,7 @@ def create_app(service: Service) -> FastAPI:
     surfaces = (
         native_routes(caller, remember),
         compare_routes(caller),
+        watch_routes(service.live, service.watch),
         experiment_routes(service.experiments, service.live, service.keys),
         admin_routes(Admin(service.live, settings)),
         *feedback_routes(caller, feedback, service.metrics),
@@ -115,7 +122,9 @@ def create_app(service: Service) -> FastAPI:
     for surface in surfaces:
         app.include_router(surface.router)
     install_error_handlers(app, overload_status=settings.overload.status)
-    install_openapi(app, (*WIRE, *COMPARE_WIRE, *EXPERIMENT_WIRE, *ADMIN_WIRE, *FEEDBACK_WIRE, *DIALECT_WIRE))
+    install_openapi(
+        app, (*WIRE, *COMPARE_WIRE, *EXPERIMENT_WIRE, *ADMIN_WIRE, *FEEDBACK_WIRE, WatchResponse, *DIALECT_WIRE)
+    )
     paths = Paths(surfaces, plain=("/docs", "/openapi.json"), octets=octet_paths(), probes=probe_paths())
     app.add_middleware(
         Guard, settings=settings.http, gate=service.gate, metrics=service.metrics, paths=paths, keys=service.keys

@@ -170,6 +170,27 @@ class ExperimentSettings(_Group):
     """Shadow arms and predictions of votes run only while less than this share of the service's room is taken."""
 
 
+class WatchSettings(_Group):
+    """How each version's rewards are watched: drift, saturation, length, spread."""
+
+    size: int = Field(default=2048, ge=64, le=65536)
+    """Rewards in a version's window; its first full one is what later ones are compared with."""
+    min_items: int = Field(default=200, ge=20)
+    """With fewer there are no figures."""
+    period_s: float = Field(default=10.0, gt=0)
+    """Between readings of the windows."""
+    stale_s: float = Field(default=600.0, gt=0)
+    """A version that scored nothing for so long has no figures, until it scores again."""
+    collapsed_below: float = Field(default=0.01, ge=0)
+    """A group has collapsed when its standard deviation is at most this share of the reference set's."""
+
+    @model_validator(mode="after")
+    def _window_can_fill(self) -> Self:
+        if self.min_items > self.size:
+            raise ValueError("min_items must not be more than size")
+        return self
+
+
 class FeedbackSettings(_Group):
     """Where votes are kept. Off without a URL."""
 
@@ -219,6 +240,7 @@ class Settings(BaseSettings):
     batching: BatchingSettings = BatchingSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     repository: RepositorySettings = RepositorySettings()
+    watch: WatchSettings = WatchSettings()
     keys: KeySettings = KeySettings()
     rollback: RollbackSettings = RollbackSettings()
     experiments: ExperimentSettings = ExperimentSettings()

@@ -19,6 +19,8 @@ PURE = (
     "service/experiments/report.py",
     "service/experiments/rows.py",
     "service/experiments/verdict.py",
+    "service/watch/readings.py",
+    "service/watch/window.py",
     "metrics/*.py",
 )
 """Modules without I/O, clock or threads: every branch is covered."""

@@ -17,6 +17,7 @@ from service.repository.tuned import TunedModel, largest_batch
 from service.settings import Settings
 from service.telemetry.metrics import SHORT_DIGEST, Metrics
 from service.tokenise import Encoded
+from service.watch.window import Window
 
 _USABLE = 0.8
 """Share of the time to its deadline that a request may be predicted to wait: the rest is for what was mispredicted."""
@@ -43,6 +44,7 @@ class ModelBundle:
         self._threads = tokenise_threads
         self._clock = clock
         self.metrics = metrics.for_version(model.manifest, model.digest)
+        self.window = Window(settings.watch, reference_std=model.manifest.reward_statistics.std)
         self._batcher = Batcher(
             model,
             batch_policy(tuned, settings),

@@ -1,6 +1,6 @@
 """Every metric, declared once, with one prefix and closed label sets. An object, not a module global."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.gc_collector import GCCollector
@@ -9,6 +9,7 @@ from prometheus_client.process_collector import ProcessCollector
 from service.domain import Reward
 from service.repository.manifest import Manifest
 from service.telemetry.experiments import ExperimentMetrics
+from service.watch.readings import READINGS
 
 SHORT_DIGEST = 12
 _DURATION_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -59,6 +60,9 @@ class Metrics:
         self.truncated = counter("truncated", "Items that were cut to max_length.", "model")
         self.score = histogram("score", "Rewards in calibrated units, (r - center) / T.", _SCORE, "model", "version")
         self.nonfinite = counter("nonfinite", "Items whose reward was NaN or infinite.", "model", "version")
+        self.watched = {name: gauge(name, text, "model", "version") for name, text in READINGS.items()}
+        self.groups = counter("groups", "Prompts with two or more responses in a request.", "model", "version")
+        self.collapsed = counter("group_collapsed", "Groups with next to no spread.", "model", "version")
         self.lane_restarts = counter("engine_restarts", "Scheduler lanes restarted by their supervisor.", "model")
         self.engine_progress = gauge(
             "engine_last_progress_timestamp_seconds", "When the last engine call ended.", "model"
@@ -120,6 +124,9 @@ class ModelMetrics:
         self._inference = metrics.inference_seconds.labels(*self._labels)
         self._queue = metrics.queue_items.labels(*self._labels)
         metrics.nonfinite.labels(*self._labels)
+        metrics.groups.labels(*self._labels)
+        metrics.collapsed.labels(*self._labels)
+        self._retired = False
         metrics.pace.labels(*self._labels).set(1.0)
         metrics.model_info.labels(*self._info).set(1)
 
@@ -166,14 +173,30 @@ class ModelMetrics:
     def lane_restarted(self) -> None:
         self._all.lane_restarts.labels(self.model).inc()
 
+    def watched(self, readings: Mapping[str, float], *, groups: int, collapsed: int) -> None:
+        """Set the gauges that have a figure, remove the others; a retired version gets none."""
+        if self._retired:
+            return
+        for name, metric in self._all.watched.items():
+            if name in readings:
+                metric.labels(*self._labels).set(readings[name])
+            else:
+                metric.remove(*self._labels)
+        self._all.groups.labels(*self._labels).inc(groups)
+        self._all.collapsed.labels(*self._labels).inc(collapsed)
+
     def retire(self) -> None:
         """Remove the series that name this version; counters of a version that is gone only cost memory."""
+        self._retired = True
         for metric in (
             self._all.score,
             self._all.inference_seconds,
             self._all.queue_items,
             self._all.nonfinite,
             self._all.pace,
+            self._all.groups,
+            self._all.collapsed,
+            *self._all.watched.values(),
         ):
             metric.remove(*self._labels)
         self._all.model_info.remove(*self._info)

@@ -1,0 +1,51 @@
+"""`GET /rm/v1/watch`: what the rewards of each resident version look like lately, for people."""
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter
+from fastapi.responses import Response
+from msgspec import Meta
+
+from service.api import replies
+from service.api.openapi import content_of
+from service.api.paths import Surface
+from service.api.schemas import Model, Wire
+from service.api.shapes import NATIVE
+from service.repository.live import Live
+from service.watch.watch import Watch
+
+
+class WatchedVersion(Wire):
+    """One version's figures."""
+
+    model: Model
+    readings: Annotated[
+        dict[str, float],
+        Meta(description="By the gauges' names without `rm_`; what there are too few rewards for is left out."),
+    ]
+
+
+class WatchResponse(Wire):
+    """Every resident version."""
+
+    versions: list[WatchedVersion]
+
+
+def watch_routes(live: Live, watch: Watch) -> Surface:
+    """The route and its shape of errors."""
+    router = APIRouter(prefix="/rm/v1", default_response_class=Response, tags=["native"])
+    described: dict[int | str, dict[str, Any]] = {
+        200: {"content": content_of(WatchResponse), "description": "The answer"}
+    }
+
+    @router.get("/watch", responses=described, summary="Drift, saturation, length and spread of rewards, by version")
+    async def watched() -> Response:
+        bundles, readings = live.snapshot.bundles(), watch.readings()
+        versions = [
+            {"model": replies.model(bundles[digest].manifest, digest), "readings": figures}
+            for digest, figures in readings.items()
+        ]
+        return Response(msgspec.json.encode({"versions": versions}), media_type="application/json")
+
+    return Surface(router, NATIVE)
