@@ -32,16 +32,6 @@ class GateConfig(_Closed):
     """A source with fewer pairs is reported, not judged."""
 
 
-class PromotionConfig(_Closed):
-    """Move `stable` to the candidate when an experiment's verdict says so."""
-
-    experiment: str
-    service: str
-    """Base URL of the service that runs the experiment."""
-    give_up_hours: float = Field(default=168.0, gt=0)
-    """A candidate without a verdict after this long stays a candidate, and the next cycle may begin."""
-
-
 class SidecarConfig(_Closed):
     """All of it. Paths are relative to the file's own folder."""
 
@@ -72,7 +62,10 @@ class SidecarConfig(_Closed):
     train: dict[str, Any] = {}
     """As the options of `plurality train`, with underscores."""
     gates: GateConfig = GateConfig()
-    promotion: PromotionConfig | None = None
+    service: str | None = None
+    """Base URL of the service whose experiment's verdict may promote (`--promote-after-experiment`)."""
+    verdict_hours: float = Field(default=168.0, gt=0)
+    """A candidate without a verdict after this long stays a candidate, and the next cycle may begin."""
 
     @model_validator(mode="after")
     def _settings(self) -> "SidecarConfig":

@@ -5,8 +5,6 @@ from typing import Any
 
 import httpx
 
-from plurality.sidecar.config import PromotionConfig
-
 _TIMEOUT_S = 30.0
 
 
@@ -19,9 +17,9 @@ class Asked:
     reasons: tuple[str, ...]
 
 
-def ask(promotion: PromotionConfig, digest: str) -> Asked:
+def ask(service: str, experiment: str, digest: str) -> Asked:
     """The verdict on this very version; whatever is unclear is `hold`, with the reason."""
-    url = f"{promotion.service.rstrip('/')}/rm/v1/experiments/{promotion.experiment}/report"
+    url = f"{service.rstrip('/')}/rm/v1/experiments/{experiment}/report"
     try:
         reply = httpx.get(url, timeout=_TIMEOUT_S)
         reply.raise_for_status()

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from model_export.publish import set_aliases, writer
 from plurality.sidecar import verdict
-from plurality.sidecar.config import PromotionConfig, SidecarConfig
+from plurality.sidecar.config import SidecarConfig
 from plurality.sidecar.cycle import REPORT, REQUEST, Cycle, Ended, run_cycle, write_report
 from plurality.sidecar.files import lease, read_record, write_record
 from plurality.sidecar.gates import Gate
@@ -51,6 +51,8 @@ class Sidecar:
     votes: Votes
     telemetry: Telemetry
     say: Callable[[str], None]
+    experiment: str | None = None
+    """Whose verdict may move `stable`; None: nothing does."""
     now: Callable[[], float] = time.time
 
     def run(self, *, once: bool = False) -> None:
@@ -116,16 +118,16 @@ class Sidecar:
 
     def _awaits_verdict(self, last: Path) -> bool:
         report = read_record(last / REPORT) or {}
-        return self.config.promotion is not None and report["outcome"] == "published" and not (last / VERDICT).exists()
+        return self.experiment is not None and report["outcome"] == "published" and not (last / VERDICT).exists()
 
     def _follow_verdict(self, last: Path) -> bool:
         """Ask the experiment; True once the cycle's story is over."""
-        promotion = self.config.promotion
-        digest = (read_record(last / REPORT) or {})["version"]
-        assert promotion is not None and digest is not None  # noqa: S101, PT018 - a published cycle that awaits one
+        report = read_record(last / REPORT) or {}
+        digest = report["version"]
+        assert self.experiment and self.config.service  # noqa: S101, PT018 - checked where the sidecar is made
         with self.telemetry.phase("verdict"):
-            asked = verdict.ask(promotion, digest)
-        if asked.action == "hold" and not self._tired(last, promotion):
+            asked = verdict.ask(self.config.service, self.experiment, digest)
+        if asked.action == "hold" and self.now() - report["ended_at"] < self.config.verdict_hours * _HOUR:
             return False
         moves: dict[str, dict[str, str | None]] = {
             "promote": {self.config.stable: digest},
@@ -138,10 +140,6 @@ class Sidecar:
         write_record(last / VERDICT, {"action": asked.action, "reasons": list(asked.reasons), "version": digest})
         self.say(f"cycle {last.name}: the experiment says {asked.action}: {'; '.join(asked.reasons)}")
         return True
-
-    def _tired(self, last: Path, promotion: PromotionConfig) -> bool:
-        report = read_record(last / REPORT) or {}
-        return bool(self.now() - report["ended_at"] >= promotion.give_up_hours * _HOUR)
 
     def _running(self) -> str:
         try:
