@@ -11,9 +11,10 @@ from fastapi import FastAPI
 
 from service.admission import Gate
 from service.api.calls import Caller
-from service.api.dialects import DIALECT_WIRE, dialects, octet_paths
+from service.api.dialects import DIALECT_WIRE, dialects, octet_paths, probe_paths
 from service.api.errors import install_error_handlers
 from service.api.guard import Guard
+from service.api.keys import Keys
 from service.api.openapi import install_openapi
 from service.api.paths import Paths
 from service.api.routes import WIRE, native_routes
@@ -35,13 +36,14 @@ class Service:
     gate: Gate
     live: Live
     scorer: Scorer
+    keys: Keys
 
 
 def build_service(settings: Settings) -> Service:
     """Wire the parts; nothing is loaded or listening yet. Needs a running event loop.
 
     Raises:
-        ConfigurationError: the runtime cannot do what the settings ask.
+        ConfigurationError: the runtime cannot do what the settings ask, or a file of keys cannot be used.
     """
     check_runtime(settings.runtime.device)
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -55,7 +57,7 @@ def build_service(settings: Settings) -> Service:
         clock=clock,
     )
     live = Live(settings, metrics, clock)
-    return Service(settings, metrics, gate, live, Scorer(live, gate, limits, clock))
+    return Service(settings, metrics, gate, live, Scorer(live, gate, limits, clock), Keys(settings.keys))
 
 
 @asynccontextmanager
@@ -88,8 +90,10 @@ def create_app(service: Service) -> FastAPI:
         app.include_router(surface.router)
     install_error_handlers(app, overload_status=settings.overload.status)
     install_openapi(app, (*WIRE, *DIALECT_WIRE))
-    paths = Paths(surfaces, plain=("/docs", "/openapi.json"), octets=octet_paths())
-    app.add_middleware(Guard, settings=settings.http, gate=service.gate, metrics=service.metrics, paths=paths)
+    paths = Paths(surfaces, plain=("/docs", "/openapi.json"), octets=octet_paths(), probes=probe_paths())
+    app.add_middleware(
+        Guard, settings=settings.http, gate=service.gate, metrics=service.metrics, paths=paths, keys=service.keys
+    )
     return app
 
 

@@ -7,11 +7,17 @@ PluralityError
 │   ├── TooManyItems             more items than one request may hold
 │   ├── ControlTokenInText       a text contains one of the model's own control tokens
 │   └── UnsupportedConversation  the model's chat format has no place for this order of roles
+├── Unauthorised                 no key, or one that does not open this
+├── WritesDisabled               no key is configured that would open this
 ├── UnknownModel                 no such model, alias or version
+├── FeedbackDisabled             no database for feedback is configured
+├── FeedbackConflict             a vote's id is known with another content
+├── UnknownReply                 no pair is remembered of this reply
 ├── Unavailable                  try again after `retry_after_s`
 │   ├── Overloaded               the queue is full
 │   ├── Draining                 this process is going away
-│   └── NotReady                 no version of the model is loaded yet
+│   ├── NotReady                 no version of the model is loaded yet
+│   └── FeedbackUnavailable      the database of feedback does not answer
 ├── DeadlineExceeded             the caller's deadline passed first
 ├── EngineError                  the model ran and failed
 │   ├── InferenceFailed          the runtime raised; only this batch is affected
@@ -80,10 +86,40 @@ class UnsupportedConversation(InvalidInput):
     code = "unsupported_conversation"
 
 
+class Unauthorised(PluralityError):
+    """No key was presented, or one that does not open this."""
+
+    code = "unauthorised"
+
+
+class WritesDisabled(PluralityError):
+    """No key is configured that would open this."""
+
+    code = "writes_disabled"
+
+
 class UnknownModel(PluralityError):
     """No such model, alias or version is served."""
 
     code = "unknown_model"
+
+
+class FeedbackDisabled(PluralityError):
+    """No database for feedback is configured."""
+
+    code = "feedback_disabled"
+
+
+class FeedbackConflict(PluralityError):
+    """A vote's id is known with another content; nothing of the request was stored."""
+
+    code = "feedback_conflict"
+
+
+class UnknownReply(PluralityError):
+    """No pair is remembered under this request id and index."""
+
+    code = "unknown_reply"
 
 
 class Unavailable(PluralityError):
@@ -116,6 +152,12 @@ class NotReady(Unavailable):
     """No version of the model is loaded yet."""
 
     code = "not_ready"
+
+
+class FeedbackUnavailable(Unavailable):
+    """The database of feedback does not answer; scoring is not affected."""
+
+    code = "feedback_unavailable"
 
 
 class DeadlineExceeded(PluralityError):

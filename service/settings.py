@@ -6,9 +6,9 @@ Nested names are joined by two underscores: PLURALITY_HTTP__PORT=8080. An unknow
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.batching.policy import Scheduler
@@ -120,6 +120,31 @@ class RepositorySettings(_Group):
     poll_interval_s: float = Field(default=2.0, gt=0)
 
 
+class FeedbackSettings(_Group):
+    """Where votes are kept. Off without a URL."""
+
+    url: SecretStr | None = None
+    """sqlite:///FILE (four slashes for an absolute path) or postgresql://..., which may hold a password."""
+    remember: bool = False
+    """Keep the pairs of /rm/v1/preference, prompts included, so that a vote can name them by request id."""
+    remember_hours: float = Field(default=24.0, gt=0, le=24 * 366)
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        if self.remember and self.url is None:
+            raise ValueError("remember needs a database: set feedback.url too")
+        return self
+
+
+class KeySettings(_Group):
+    """Files of API keys, one key a line. Writes are off without a key; an admin key opens everything."""
+
+    score_file: Path | None = None
+    """Without it, scoring is open to whoever reaches the port."""
+    feedback_file: Path | None = None
+    admin_file: Path | None = None
+
+
 def _cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "plurality"
 
@@ -144,6 +169,8 @@ class Settings(BaseSettings):
     batching: BatchingSettings = BatchingSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     repository: RepositorySettings = RepositorySettings()
+    keys: KeySettings = KeySettings()
+    feedback: FeedbackSettings = FeedbackSettings()
 
 
 def read_settings(overrides: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from service import errors
 from service.api.shapes import NATIVE, ErrorShape, Failure
-from service.errors import InvalidInput, MalformedRequest, Overloaded, PluralityError, Unavailable
+from service.errors import InvalidInput, MalformedRequest, Overloaded, PluralityError, Unauthorised, Unavailable
 from service.telemetry.logs import get_logger
 
 STATUS: dict[type[PluralityError], int] = {
@@ -24,11 +24,17 @@ STATUS: dict[type[PluralityError], int] = {
     errors.TooManyItems: 422,
     errors.ControlTokenInText: 422,
     errors.UnsupportedConversation: 422,
+    errors.Unauthorised: 401,
+    errors.WritesDisabled: 403,
     errors.UnknownModel: 404,
+    errors.FeedbackDisabled: 403,
+    errors.FeedbackConflict: 409,
+    errors.UnknownReply: 404,
     errors.Unavailable: 503,
     errors.Overloaded: 503,
     errors.Draining: 503,
     errors.NotReady: 503,
+    errors.FeedbackUnavailable: 503,
     errors.DeadlineExceeded: 504,
     errors.EngineError: 500,
     errors.InferenceFailed: 500,
@@ -47,6 +53,7 @@ _WITHOUT_QUOTE = {
 _REASON = re.compile(r"(?P<reason>.*?)(?: - at `\$(?P<path>[A-Za-z0-9_\[\].]*)`)?", re.DOTALL)
 _HOLDERS = frozenset({
     "items", "pairs", "prompt", "messages", "inputs", "outputs", "parameters", "instances", "documents",
+    "votes",
 })  # fmt: skip
 """Fields that hold records. An unknown field's place is named by these alone: its own name may look like a place."""
 
@@ -116,6 +123,8 @@ def install_error_handlers(app: FastAPI, *, overload_status: int = 503) -> None:
         status = STATUS[type(error)]
         if isinstance(error, Unavailable):
             extra["retry-after"] = str(error.retry_after_s)
+        if isinstance(error, Unauthorised):
+            extra["www-authenticate"] = "Bearer"
         if isinstance(error, Overloaded):
             status = overload_status
         if isinstance(error, InvalidInput):

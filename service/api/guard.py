@@ -1,4 +1,4 @@
-"""The ASGI guard before the framework: request id, media type, byte and time caps, connection closing, counting.
+"""The ASGI guard before the framework: request id, key, media type, byte and time caps, connection closing, counting.
 
 Reads the whole body itself, so that a lying or slow client is answered before anything is parsed.
 """
@@ -10,12 +10,14 @@ import uuid
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.admission import Gate
-from service.api.paths import Paths
+from service.api.keys import Keys
+from service.api.paths import Paths, Place
 from service.api.shapes import ErrorShape, Failure
+from service.errors import Unauthorised, WritesDisabled
 from service.settings import HttpSettings
 from service.telemetry.metrics import Metrics
 
@@ -45,9 +47,12 @@ class _Exchange:
 class Guard:
     """Wraps the whole application."""
 
-    def __init__(self, app: ASGIApp, *, settings: HttpSettings, gate: Gate, metrics: Metrics, paths: Paths) -> None:
+    def __init__(
+        self, app: ASGIApp, *, settings: HttpSettings, gate: Gate, metrics: Metrics, paths: Paths, keys: Keys
+    ) -> None:
         self._app = app
         self._paths = paths
+        self._keys = keys
         self._settings = settings
         self._gate = gate
         self._metrics = metrics
@@ -65,6 +70,7 @@ class Guard:
         reply = self._tagged(send, exchange)
         self._metrics.in_flight.inc()
         try:
+            self._check_key(scope, place)
             body = await self._read_body(scope["method"], headers, receive, octets=place.octets)
             await self._app(scope, _replay(body, receive), reply)
         except ClientDisconnect:
@@ -111,6 +117,15 @@ class Guard:
                 f"the body did not arrive within {self._settings.body_timeout_s:g} s",
                 reason="body_timeout",
             ) from None
+
+    def _check_key(self, scope: Scope, place: Place) -> None:
+        if place.probe and scope["method"] in {"GET", "HEAD"}:
+            return
+        try:
+            self._keys.require(HTTPConnection(scope), place.role)
+        except (Unauthorised, WritesDisabled) as error:
+            status = HTTPStatus.UNAUTHORIZED if isinstance(error, Unauthorised) else HTTPStatus.FORBIDDEN
+            raise _Refused(status, error.code, error.message, reason=error.code) from None
 
     def _check_headers(self, headers: dict[bytes, bytes], *, octets: bool) -> None:
         kind = headers.get(b"content-type", b"application/json").split(b";")[0].strip().lower()
@@ -178,6 +193,8 @@ async def _refuse(send: Send, refusal: _Refused, shape: ErrorShape, request_id: 
     body, headers = shape.render(Failure(int(refusal.status), refusal.code, refusal.message, None, request_id))
     # The rest of the body was not read, so the connection cannot be used again.
     headers |= {"content-length": str(len(body)), "connection": "close"}
+    if refusal.status == HTTPStatus.UNAUTHORIZED:
+        headers["www-authenticate"] = "Bearer"
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": int(refusal.status), "headers": raw})
     await send({"type": "http.response.body", "body": body})

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
+from service.api.keys import Role
 from service.api.shapes import INFERENCE, NATIVE, OPENAI, ErrorShape
 
 OTHER = "other"
@@ -19,6 +20,8 @@ class Surface:
 
     router: APIRouter
     shape: ErrorShape
+    role: Role = "score"
+    """What a key must open, checked before the body is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +33,21 @@ class Place:
     shape: ErrorShape
     octets: bool = False
     """Whether it reads binary bodies beside JSON."""
+    role: Role = "score"
+    probe: bool = False
+    """Whether a GET is answered without a key: load balancers have none."""
 
 
 class Paths:
     """Looks paths up; what is not known is one label."""
 
     def __init__(
-        self, surfaces: Iterable[Surface], *, plain: Iterable[str] = (), octets: frozenset[str] = frozenset()
+        self,
+        surfaces: Iterable[Surface],
+        *,
+        plain: Iterable[str] = (),
+        octets: frozenset[str] = frozenset(),
+        probes: frozenset[str] = frozenset(),
     ) -> None:
         self._exact = {path: Place(path, NATIVE) for path in plain}
         self._patterns: list[tuple[APIRoute, Place]] = []
@@ -44,7 +55,8 @@ class Paths:
         for surface in surfaces:
             for route in surface.router.routes:
                 assert isinstance(route, APIRoute)  # noqa: S101 - our routers hold nothing else
-                place = Place(route.path, surface.shape, route.path in octets)
+                path = route.path
+                place = Place(path, surface.shape, path in octets, surface.role, path in probes)
                 if "{" in route.path:
                     self._patterns.append((route, place))
                 else:

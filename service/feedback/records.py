@@ -56,6 +56,22 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoredPair:
+    """A pair of a reply, remembered so that a vote can name it by request id and place."""
+
+    request_id: str
+    index: int
+    pair: JudgedPair
+    model: str
+    digest: str
+    prediction: Prediction
+    created: float
+    source: str | None = None
+    experiment: str | None = None
+    arm: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Judged:
     """A vote beside the versions' predictions: one row of a paired comparison."""
 

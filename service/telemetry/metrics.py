@@ -77,6 +77,10 @@ class Metrics:
         self.store_generation = gauge("store_generation", "Generation of the pointer in force.", "model")
         self.store_up = gauge("store_up", "Whether the last look at the store worked.")
         self.store_last_poll = gauge("store_last_poll_timestamp_seconds", "When the store was last looked at.")
+        self.feedback_votes = counter("feedback_votes", "Votes stored: binary, tie or graded.", "model", "kind")
+        self.feedback_remember_dropped = counter(
+            "feedback_remember_dropped", "Scored pairs not remembered: the database was too slow, or away."
+        )
         self.event_loop_lag = histogram("event_loop_lag_seconds", "Delay of a timer.", _DURATION_S)
         self.draining = gauge("draining", "1 while this process shuts down.")
         gauge("build_info", "1, labelled with the code's version.", "version").labels(version).set(1)

@@ -13,7 +13,7 @@ ORDER = ("metrics", "service", "model_export", "training", "evaluation", "plural
 """Each may import what stands to its left."""
 SERVICE_LAYERS = (
     {"errors", "domain", "calibrate"},
-    {"tokenise", "tokenise_raw", "runtime", "repository", "admission", "batching", "settings", "telemetry"},
+    {"tokenise", "tokenise_raw", "runtime", "repository", "admission", "batching", "settings", "telemetry", "feedback"},
     {"scoring"},
     {"api"},
     {"app"},

@@ -64,6 +64,11 @@ def octet_paths() -> frozenset[str]:
     return frozenset(path for dialect in ALL for post in dialect.posts if post.octets for path in post.paths)
 
 
+def probe_paths() -> frozenset[str]:
+    """Paths whose GET needs no key."""
+    return frozenset(path for dialect in ALL for get in dialect.gets if get.probe for path in get.paths)
+
+
 def _chosen(settings: Settings) -> Sequence[Dialect]:
     """All dialects; where the settings say so, SGLang's /v1/rerank in place of vLLM's."""
     if settings.dialects.rerank == "vllm":

@@ -75,6 +75,8 @@ class Get:
     paths: tuple[str, ...]
     endpoint: Callable[[Caller, Request], Awaitable[Response]]
     summary: str
+    probe: bool = False
+    """Whether load balancers ask it, which have no key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,6 +141,6 @@ INFINITY = Dialect(
     ),
     (
         Get(("/infinity/models",), models, "Names that `model` may be"),
-        Get(("/infinity/health",), health, "200 when a model can score"),
+        Get(("/infinity/health",), health, "200 when a model can score", probe=True),
     ),
 )

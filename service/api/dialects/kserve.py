@@ -81,5 +81,8 @@ KSERVE = Dialect(
             keys=frozenset({"instances"}),
         ),
     ),
-    (Get(("/v1/models/{model}",), ready, "This model can score"), Get(("/",), alive, "The process answers")),
+    (
+        Get(("/v1/models/{model}",), ready, "This model can score"),
+        Get(("/",), alive, "The process answers", probe=True),
+    ),
 )

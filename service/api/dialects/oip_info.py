@@ -75,8 +75,8 @@ async def config(caller: Caller, request: Request) -> Response:
 
 GETS = (
     Get(("/v2",), server, "Server metadata"),
-    Get(("/v2/health/live",), live, "The process answers"),
-    Get(("/v2/health/ready",), ready, "A model can score"),
+    Get(("/v2/health/live",), live, "The process answers", probe=True),
+    Get(("/v2/health/ready",), ready, "A model can score", probe=True),
     Get(tuple(f"{path}/ready" for path in MODEL), model_ready, "This model can score"),
     Get(tuple(f"{path}/config" for path in MODEL), config, "Model configuration, for PyTriton"),
     Get(MODEL, model, "Model metadata"),

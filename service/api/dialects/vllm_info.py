@@ -95,7 +95,7 @@ async def version(_: Caller, __: Request) -> Response:
 
 GETS = (
     Get(("/v1/models",), models, "Names that `model` may be"),
-    Get(("/health", "/ping"), health, "200 when a model can score"),
+    Get(("/health", "/ping"), health, "200 when a model can score", probe=True),
     Get(("/version",), version, "The version of this service"),
 )
 TOKENIZE = Post(
