@@ -1,4 +1,4 @@
-"""Where feedback is kept: SQLite or PostgreSQL by URL, its schema's version, and transactions of one writer at a time."""
+"""Where feedback is kept: SQLite or PostgreSQL by URL, its schema's version, and one writing transaction at a time."""
 
 import threading
 from collections.abc import Iterator
