@@ -7,6 +7,7 @@
     correlation    `pearson`, `spearman`
     comparison     cluster bootstrap intervals, of one model and of the difference of two; `mcnemar`
     dependent      `williams`: whether two models correlate with the same people differently
+    sequential     means that may be looked at after every vote: confidence sequences, always-valid p-values
     tails          `outliers` of reward differences
     selection      `best_of_n`: what a model's choice among n answers is worth
 
@@ -35,6 +36,14 @@ from metrics.decomposition import BrierParts, brier_parts
 from metrics.dependent import Williams, williams
 from metrics.noise import NoiseBand, reliability_band
 from metrics.selection import best_of_n
+from metrics.sequential import (
+    SequentialMean,
+    cluster_means,
+    confidence_sequence,
+    log_capital,
+    p_values,
+    sequential_mean,
+)
 from metrics.tails import Outliers, outliers
 
 __all__ = [
@@ -45,6 +54,7 @@ __all__ = [
     "Outliers",
     "PairwiseAccuracy",
     "ReliabilityCurve",
+    "SequentialMean",
     "UndefinedStatistic",
     "Williams",
     "ace",
@@ -52,18 +62,23 @@ __all__ = [
     "brier",
     "brier_parts",
     "cluster_bootstrap",
+    "cluster_means",
+    "confidence_sequence",
     "ece",
     "ece_noise_floor",
     "l1",
+    "log_capital",
     "mce",
     "mcnemar",
     "nll",
     "outliers",
+    "p_values",
     "paired_cluster_bootstrap",
     "pairwise_accuracy",
     "pearson",
     "reliability_band",
     "reliability_curve",
+    "sequential_mean",
     "spearman",
     "williams",
 ]
