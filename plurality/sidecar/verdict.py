@@ -31,8 +31,8 @@ def ask(service: str, experiment: str, digest: str) -> Asked:
 
 def read(body: dict[str, Any], digest: str) -> Asked:
     """The verdict in a report, if it is about this version."""
-    for comparison in body.get("comparisons", ()):
-        if comparison.get("treatment") == digest:
-            verdict = comparison["verdict"]
+    for arm in body["arms"]:
+        report, verdict = arm["report"], arm["verdict"]
+        if report is not None and report["treatment"]["version"] == digest:
             return Asked(verdict["action"], tuple(verdict["reasons"]))
-    return Asked("hold", ("the experiment does not compare this version yet",))
+    return Asked("hold", ("the experiment does not compare this version with its control yet",))
