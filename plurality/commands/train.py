@@ -49,10 +49,19 @@ _MORE = (
     "B). Steps hold as many pairs of each `source`; λ goes to the log and to OUTPUT/more.png."
 )
 
+_WATCH = (
+    "Run as the sidecar of a service, configured by this TOML file: new votes -> train from the running version -> "
+    "calibrate -> export -> gates -> publish as `candidate`. No other option but the next two applies."
+)
+_PROMOTE = (
+    "With --watch: move `stable` to the candidate when this experiment's report says promote, and drop the candidate "
+    "when it says roll_back. Without it `stable` never moves."
+)
+
 
 def train(
-    data: Annotated[Path, typer.Option(help="Preference pairs, .jsonl or .parquet.")],
-    output: Annotated[Path, typer.Option(help="Where the checkpoint goes.")],
+    data: Annotated[Path | None, typer.Option(help="Preference pairs, .jsonl or .parquet.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Where the checkpoint goes.")] = None,
     model: Annotated[str, typer.Option(help="Hub id or directory of an encoder or decoder.")] = "demo",
     validation: Annotated[Path | None, typer.Option(help="Held-out pairs, evaluated every epoch.")] = None,
     objective: Annotated[ObjectiveOption, typer.Option(help=_OBJECTIVE)] = ObjectiveOption.baseline,
@@ -80,6 +89,9 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --output.")] = False,
     seed: Annotated[int, typer.Option(help="Weights of a new head, order of the pairs.")] = 0,
     report_to: Annotated[str, typer.Option(help="none, tensorboard, wandb, ...")] = "none",
+    watch: Annotated[Path | None, typer.Option(help=_WATCH)] = None,
+    once: Annotated[bool, typer.Option("--once", help="With --watch: do what is due, then end.")] = False,
+    promote_after_experiment: Annotated[str | None, typer.Option(help=_PROMOTE)] = None,
 ) -> None:
     """Train a reward model on preference pairs.
 
@@ -91,6 +103,13 @@ def train(
     --model demo is the small MiniLM encoder of the extra `demo`. The checkpoint holds its own configuration; give it
     to `plurality export` next.
     """
+    if watch is not None:
+        from plurality.sidecar.start import start
+
+        start(watch, once=once, experiment=promote_after_experiment, say=typer.echo)
+        return
+    if data is None or output is None:
+        raise typer.BadParameter("give --data and --output (or --watch FILE)")
     from plurality.demo.encoder import resolve_model
     from training.config import checked_config
     from training.train import train as run

@@ -1,0 +1,1 @@
+"""The training job beside the service: votes in, a gated candidate out. Never moves `stable` unless told to."""

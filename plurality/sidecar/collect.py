@@ -1,0 +1,120 @@
+"""What a cycle trains, calibrates and judges on: three files, split by prompt, the same way in every cycle."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from plurality.sidecar.files import write_whole
+from training.errors import TrainingError
+from training.load import load_rows
+from training.rows import PreferenceRow
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """The files of one cycle."""
+
+    train: Path
+    calibrate: Path
+    judge: Path
+
+    @classmethod
+    def under(cls, folder: Path) -> "Collected":
+        return cls(folder / "train.jsonl", folder / "calibrate.jsonl", folder / "judge.jsonl")
+
+    @property
+    def complete(self) -> bool:
+        """The last one is written last."""
+        return self.judge.exists()
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Rows by their use; no prompt is in two of them."""
+
+    train: list[PreferenceRow]
+    calibrate: list[PreferenceRow]
+    judge: list[PreferenceRow]
+
+
+def split_rows(
+    votes: Iterable[PreferenceRow],
+    *,
+    base: Sequence[PreferenceRow] = (),
+    held_out: Sequence[PreferenceRow] = (),
+    share: float,
+) -> Split:
+    """Split by prompt.
+
+    A prompt's side is a hash of it: it never changes between cycles, so what judges a version was never trained on,
+    not even by the versions it descends from. Base rows whose prompt is held out are left out of training.
+
+    Args:
+        held_out: rows that are never trained on, whatever their hash says.
+        share: of all prompts, how many are held out; half of these calibrate, half judge.
+    """
+    split = Split([], [], [])
+    never = {_prompt(row) for row in held_out}
+    for row in held_out:
+        (split.calibrate if place(row) < 0.5 else split.judge).append(row)
+    for row in votes:
+        at = place(row)
+        if _prompt(row) in never:
+            (split.calibrate if at < 0.5 else split.judge).append(row)
+        elif at < share:
+            (split.calibrate if at < share / 2 else split.judge).append(row)
+        else:
+            split.train.append(row)
+    kept_out = {_prompt(row) for row in [*split.calibrate, *split.judge]}
+    split.train.extend(row for row in base if _prompt(row) not in kept_out)
+    return split
+
+
+def place(row: PreferenceRow) -> float:
+    """Where a row's prompt lies in [0, 1): the same on every machine and in every cycle."""
+    digest = hashlib.blake2b(_prompt(row).encode(), digest_size=8).digest()
+    return int.from_bytes(digest) / 2**64
+
+
+def collect(
+    folder: Path, votes: Iterable[PreferenceRow], *, base: Path | None, held_out: Path | None, share: float
+) -> Collected:
+    """Write the three files of a cycle, or find them as they were written.
+
+    Raises:
+        TrainingError: nothing is left to train on, or nothing to calibrate or judge with.
+    """
+    found = Collected.under(folder)
+    if found.complete:
+        return found
+    split = split_rows(
+        votes,
+        base=load_rows(base) if base else (),
+        held_out=load_rows(held_out) if held_out else (),
+        share=share,
+    )
+    for name in ("train", "calibrate", "judge"):
+        rows: list[PreferenceRow] = getattr(split, name)
+        if not rows:
+            raise TrainingError(f"no pairs to {name}: more votes on more prompts are needed, or base_data and held_out")
+        write_whole(getattr(found, name), "".join(_line(row) for row in _distinct(rows)))
+    return found
+
+
+def _distinct(rows: Sequence[PreferenceRow]) -> Iterable[PreferenceRow]:
+    """A vote may have the id of a row of the base data: ids of a file are distinct."""
+    seen: dict[str, int] = {}
+    for row in rows:
+        times = seen[row.id] = seen.get(row.id, 0) + 1
+        yield row if times == 1 else row.model_copy(update={"id": f"{row.id}#{times}"})
+
+
+def _line(row: PreferenceRow) -> str:
+    return json.dumps(row.model_dump(mode="json", exclude_none=True), ensure_ascii=False) + "\n"
+
+
+def _prompt(row: PreferenceRow) -> str:
+    turns = row.messages or ()
+    return row.prompt if row.prompt is not None else json.dumps([[turn.role, turn.content] for turn in turns])

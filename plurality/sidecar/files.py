@@ -1,0 +1,55 @@
+"""Files that are there as a whole or not at all: what a cycle that was killed left behind is either true or absent."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from training.errors import TrainingError
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write beside, sync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.new")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+
+
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    """JSON for people and machines."""
+    write_whole(path, json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """A record, or None where there is none yet."""
+    if not path.exists():
+        return None
+    record: dict[str, Any] = json.loads(path.read_text())
+    return record
+
+
+@contextmanager
+def lease(path: Path) -> Iterator[None]:
+    """Hold a lock that the kernel drops when the process dies.
+
+    Raises:
+        TrainingError: another process holds it, or the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    except OSError as error:
+        raise TrainingError(f"cannot write {path.parent}: {error.strerror}") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise TrainingError(f"another sidecar trains {path.parent.name}; one at a time") from None
+        yield

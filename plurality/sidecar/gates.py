@@ -1,0 +1,107 @@
+"""What stands between a trained version and the store's aliases. Pure: arrays in, reasons out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metrics import brier, ece, ece_noise_floor, mcnemar, nll
+from plurality.sidecar.config import GateConfig
+
+Array = NDArray[np.float64]
+_CHANCE = 0.05
+"""Level of McNemar's one-sided test: a loss of accuracy at a larger p may be luck."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One gate's finding."""
+
+    name: str
+    passed: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Pairs that neither trained nor calibrated the candidate, and what both versions say of them. Shapes [N]."""
+
+    label: Array
+    """P(a preferred) by people."""
+    current: Array
+    """Calibrated P(a preferred) of the running version."""
+    candidate: Array
+    source: Sequence[str]
+
+
+def judge(evidence: Evidence, gates: GateConfig) -> list[Gate]:
+    """Every gate with its reason; the candidate may be published when all passed."""
+    count = len(evidence.label)
+    enough = Gate(
+        "pairs", count >= gates.min_pairs, f"{count} pairs to judge by, {gates.min_pairs} are needed at least"
+    )
+    if not enough.passed:
+        return [enough]
+    found = [enough, _varied(evidence), _accuracy("accuracy", evidence, np.ones(count, dtype=bool), gates)]
+    found.append(_calibrated(evidence, gates))
+    for name in sorted(set(evidence.source)):
+        mask = np.array([source == name for source in evidence.source])
+        if int(mask.sum()) >= gates.min_source_pairs:
+            found.append(_accuracy(f"accuracy/{name}", evidence, mask, gates))
+    return found
+
+
+def figures(evidence: Evidence) -> dict[str, dict[str, float]]:
+    """Accuracy, ECE, Brier score and NLL of both versions, for the report."""
+    both = {"current": evidence.current, "candidate": evidence.candidate}
+    return {
+        name: {
+            "accuracy": float(_right(evidence.label, probability).mean()),
+            "ece": ece(probability, evidence.label),
+            "brier": brier(probability, evidence.label),
+            "nll": nll(probability, evidence.label),
+        }
+        for name, probability in both.items()
+        if len(probability)
+    }
+
+
+def _varied(evidence: Evidence) -> Gate:
+    spread = float(evidence.candidate.std())
+    return Gate(
+        "varied", spread > 1e-6, f"standard deviation {spread:.3g} of its probabilities: a constant one is dead"
+    )
+
+
+def _accuracy(name: str, evidence: Evidence, mask: NDArray[np.bool_], gates: GateConfig) -> Gate:
+    label = evidence.label[mask]
+    before, after = _right(label, evidence.current[mask]), _right(label, evidence.candidate[mask])
+    loss = float(before.mean() - after.mean())
+    lost, gained = int((after < before).sum()), int((after > before).sum())
+    chance = mcnemar(lost, gained)
+    passed = loss <= gates.max_accuracy_loss or chance >= _CHANCE
+    verdict = "" if loss <= gates.max_accuracy_loss else f"; may be chance: p = {chance:.3f}" if passed else (
+        f": no chance, p = {chance:.4f}"
+    )  # fmt: skip
+    return Gate(
+        name, passed, f"{before.mean():.4f} -> {after.mean():.4f} on {len(label)} pairs "
+        f"({gained} gained, {lost} lost){verdict}",
+    )  # fmt: skip
+
+
+def _calibrated(evidence: Evidence, gates: GateConfig) -> Gate:
+    before, after = ece(evidence.current, evidence.label), ece(evidence.candidate, evidence.label)
+    floor = ece_noise_floor(evidence.candidate).mean
+    allowed = max(floor + gates.max_ece, before)
+    return Gate(
+        "ece", after <= allowed,
+        f"{before:.4f} -> {after:.4f}, allowed {allowed:.4f} (noise floor {floor:.4f} and {gates.max_ece:g}, "
+        "or what the running version has)",
+    )  # fmt: skip
+
+
+def _right(label: Array, probability: Array) -> Array:
+    """1 where the sides agree, 0 where they do not, ½ where either is undecided."""
+    agreement = np.sign(label - 0.5) * np.sign(probability - 0.5)
+    return (agreement + 1.0) / 2.0

@@ -1,0 +1,182 @@
+"""The sidecar's loop: look, do the one thing that is due, look again. All it knows is on disk and in the database."""
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from model_export.publish import set_aliases, writer
+from plurality.sidecar import verdict
+from plurality.sidecar.config import SidecarConfig
+from plurality.sidecar.cycle import REPORT, REQUEST, Cycle, Ended, run_cycle, write_report
+from plurality.sidecar.files import lease, read_record, write_record
+from plurality.sidecar.gates import Gate
+from plurality.sidecar.telemetry import Telemetry
+from service.errors import BundleRejected, PluralityError
+from service.repository.pointer import read_pointer
+from training.errors import TrainingError
+from training.rows import PreferenceRow
+
+VERDICT = "verdict.json"
+_LEASE = ".trainer.lock"
+_FOLDER = re.compile(r"[0-9]{4,}")
+_RETRY_S = 600.0
+"""After a cycle that failed: what failed once may be a full disk, and may pass."""
+_HOUR = 3600.0
+
+
+class Votes(Protocol):
+    """The feedback that a model got."""
+
+    def newest(self) -> int:
+        """Row number of the last vote; 0 while there is none."""
+        ...
+
+    def count_after(self, row: int) -> int:
+        """Votes that came after a row."""
+        ...
+
+    def rows_up_to(self, row: int) -> Iterable[PreferenceRow]:
+        """All votes up to a row, as training rows."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """One model's training job."""
+
+    config: SidecarConfig
+    votes: Votes
+    telemetry: Telemetry
+    say: Callable[[str], None]
+    experiment: str | None = None
+    """Whose verdict may move `stable`; None: nothing does."""
+    now: Callable[[], float] = time.time
+
+    def run(self, *, once: bool = False) -> None:
+        """Work while there is work; then wait for more, or end with `once`.
+
+        Raises:
+            TrainingError: another sidecar has this model, or there is no running version to start from.
+        """
+        with lease(self.config.store / self.config.name / _LEASE):
+            while True:
+                while self.step():
+                    pass
+                if once:
+                    return
+                time.sleep(self.config.poll_s)
+
+    def step(self) -> bool:
+        """Do what is due; whether anything was."""
+        last = self._last()
+        if last is not None and not (last / REPORT).exists():
+            self._finish(self._read(last))
+            return True
+        if last is not None and self._awaits_verdict(last):
+            return self._follow_verdict(last)
+        cursor = self._cursor()
+        fresh = self.votes.count_after(cursor)
+        self.telemetry.new_votes.set(fresh)
+        if not self._due(fresh, last):
+            return False
+        self._finish(self._begin(last))
+        return True
+
+    def _due(self, fresh: int, last: Path | None) -> bool:
+        report = read_record(last / REPORT) if last else None
+        waited = self.now() - report["ended_at"] if report else None
+        if report and report["outcome"] == "failed" and waited is not None and waited < _RETRY_S:
+            return False
+        if fresh >= self.config.min_new_votes:
+            return True
+        hours = self.config.every_hours
+        return bool(fresh and hours and (waited is None or waited >= hours * _HOUR))
+
+    def _begin(self, last: Path | None) -> Cycle:
+        number = int(last.name) + 1 if last else 1
+        folder = self.config.work / "cycles" / f"{number:04d}"
+        parent = self._running()
+        cycle = Cycle(folder, self.votes.newest(), parent, self._checkpoint(parent))
+        write_record(folder / REQUEST, {"cursor": cycle.cursor, "parent": parent, "model": cycle.model})
+        return cycle
+
+    def _finish(self, cycle: Cycle) -> None:
+        self.say(f"cycle {cycle.folder.name}: from version {cycle.parent[:12]}")
+        try:
+            end = run_cycle(cycle, self.config, lambda: self.votes.rows_up_to(cycle.cursor), self.telemetry, self.say)
+        except PluralityError as error:
+            end = Ended("failed", None, (Gate("run", passed=False, reason=error.message),))
+        write_report(cycle, end, ended_at=self.now())
+        self.telemetry.ended(end.outcome)
+        named = f" {end.digest[:12]} as {self.config.candidate}" if end.digest and end.outcome == "published" else ""
+        self.say(f"cycle {cycle.folder.name}: {end.outcome}{named}")
+        for reason in end.refusals:
+            self.say(f"  {reason}")
+
+    def _awaits_verdict(self, last: Path) -> bool:
+        report = read_record(last / REPORT) or {}
+        return self.experiment is not None and report["outcome"] == "published" and not (last / VERDICT).exists()
+
+    def _follow_verdict(self, last: Path) -> bool:
+        """Ask the experiment; True once the cycle's story is over."""
+        report = read_record(last / REPORT) or {}
+        digest = report["version"]
+        assert self.experiment and self.config.service  # noqa: S101, PT018 - checked where the sidecar is made
+        with self.telemetry.phase("verdict"):
+            asked = verdict.ask(self.config.service, self.experiment, digest)
+        if asked.action == "hold" and self.now() - report["ended_at"] < self.config.verdict_hours * _HOUR:
+            return False
+        moves: dict[str, dict[str, str | None]] = {
+            "promote": {self.config.stable: digest},
+            "roll_back": {self.config.candidate: None},
+        }
+        if asked.action in moves:
+            with writer(self.config.store, self.config.name) as directory:
+                set_aliases(directory, moves[asked.action])
+            self.telemetry.ended("promoted" if asked.action == "promote" else "rolled_back")
+        write_record(last / VERDICT, {"action": asked.action, "reasons": list(asked.reasons), "version": digest})
+        self.say(f"cycle {last.name}: the experiment says {asked.action}: {'; '.join(asked.reasons)}")
+        return True
+
+    def _running(self) -> str:
+        try:
+            aliases = read_pointer(self.config.store / self.config.name).aliases
+        except BundleRejected as error:
+            raise TrainingError(f"the store's pointer of {self.config.name} cannot be read: {error.message}") from None
+        if self.config.stable not in aliases:
+            raise TrainingError(
+                f"{self.config.name} has no version {self.config.stable!r} to start from: publish a first one"
+            )
+        return aliases[self.config.stable]
+
+    def _checkpoint(self, digest: str) -> str:
+        """The checkpoint of the running version; the configured one where the version is not the sidecar's own."""
+        for folder in self._folders():
+            report = read_record(folder / REPORT)
+            if report and report["version"] == digest:
+                return str(folder / "checkpoint")
+        return self.config.model
+
+    def _cursor(self) -> int:
+        """The last vote that a cycle learned from; a failed one learned nothing."""
+        known = [
+            self._read(folder).cursor
+            for folder in self._folders()
+            if (report := read_record(folder / REPORT)) and report["outcome"] != "failed"
+        ]
+        return max(known, default=0)
+
+    def _read(self, folder: Path) -> Cycle:
+        request = read_record(folder / REQUEST) or {}
+        return Cycle(folder, request["cursor"], request["parent"], request["model"])
+
+    def _last(self) -> Path | None:
+        return max(self._folders(), default=None)
+
+    def _folders(self) -> list[Path]:
+        root = self.config.work / "cycles"
+        found = root.iterdir() if root.is_dir() else ()
+        return sorted(path for path in found if _FOLDER.fullmatch(path.name) and (path / REQUEST).exists())

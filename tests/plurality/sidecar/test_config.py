@@ -1,0 +1,66 @@
+"""The sidecar's file: every mistake is named by its key."""
+
+from pathlib import Path
+
+import pytest
+
+from plurality.sidecar.config import read_config
+from training.errors import TrainingError
+
+GOOD = """
+store = "models"
+name = "helpful"
+work = "work"
+model = "checkpoint"
+feedback = "sqlite:///feedback.db"
+min_new_votes = 50
+
+[train]
+objective = "soft"
+epochs = 2.0
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "sidecar.toml"
+    path.write_text(text)
+    return path
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint").mkdir()
+    config = read_config(written(tmp_path, GOOD))
+    assert config.store == tmp_path / "models"
+    assert config.model == str(tmp_path / "checkpoint")
+    assert config.train == {"objective": "soft", "epochs": 2.0}
+
+
+def test_a_hub_id_stays_one(tmp_path: Path) -> None:
+    assert read_config(written(tmp_path, GOOD)).model == "checkpoint"
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ('stable = "candidate"', "one alias"),
+        ("min_new_votes = 0", "min_new_votes"),
+        ("held_out_share = 1.0", "held_out_share"),
+        ("unknown = 1", "unknown"),
+        ("not toml", "not TOML"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, line: str, named: str) -> None:
+    text = GOOD.replace("min_new_votes = 50", line)
+    with pytest.raises(TrainingError, match=named):
+        read_config(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(("line", "named"), [("resume = true", "resume"), ("learning_rate = -1.0", "learning_rate")])
+def test_mistakes_in_the_settings_of_training_are_found_before_any_vote(tmp_path: Path, line: str, named: str) -> None:
+    with pytest.raises(TrainingError, match=named):
+        read_config(written(tmp_path, GOOD + line))
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"sidecar\.toml: No such file"):
+        read_config(tmp_path / "sidecar.toml")
