@@ -19,7 +19,6 @@ from evaluation.evaluate import predict
 from model_export.checkpoint import TRAINING_RECORD, open_checkpoint
 from model_export.errors import ExportError
 from model_export.pipeline import Target, export
-from model_export.publish import set_aliases, writer
 from plurality.sidecar.collect import Collected, collect
 from plurality.sidecar.config import SidecarConfig
 from plurality.sidecar.files import read_record, write_record
@@ -27,6 +26,7 @@ from plurality.sidecar.gates import Evidence, Gate, figures, judge
 from plurality.sidecar.telemetry import Telemetry
 from service.errors import BundleRejected
 from service.repository.load import load_model
+from service.repository.pointer_writer import set_aliases, writer
 from service.repository.store import version_directory
 from training.config import TrainConfig
 from training.load import load_rows

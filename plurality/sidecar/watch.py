@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from model_export.publish import set_aliases, writer
 from plurality.sidecar import verdict
 from plurality.sidecar.config import SidecarConfig
 from plurality.sidecar.cycle import REPORT, REQUEST, Cycle, Ended, run_cycle, write_report
@@ -16,6 +15,7 @@ from plurality.sidecar.gates import Gate
 from plurality.sidecar.telemetry import Telemetry
 from service.errors import BundleRejected, PluralityError
 from service.repository.pointer import read_pointer
+from service.repository.pointer_writer import set_aliases, writer
 from training.errors import TrainingError
 from training.rows import PreferenceRow
 

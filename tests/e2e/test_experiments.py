@@ -51,7 +51,7 @@ def test_split_sticky_and_overridden(published_two: Path, tmp_path: Path) -> Non
             environment.setenv(name, value)
         with serving(published_two) as served:
             first = arms_of(served)
-            low, high = binom.ppf([0.0005, 0.9995], REQUESTS, 0.3)
+            low, high = (float(binom.ppf(share, REQUESTS, 0.3)) for share in (0.0005, 0.9995))
             assert low <= Counter(first.values())["new"] <= high
             body = {"items": [{"prompt": "Question 1?", "response": "One."}]}
             for arm in ("current", "new", "quiet"):

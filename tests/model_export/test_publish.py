@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -136,7 +137,11 @@ def test_find_and_copy(store: Path, version: Path, tmp_path: Path) -> None:
 def test_a_damaged_version_is_published_again(store: Path, version: Path) -> None:
     """The same content once more is no success while the files on the disk are not that content: they are replaced."""
     files = read_verified(version)
-    for damage in (lambda path: path.write_bytes(b"x" * path.stat().st_size), lambda path: path.unlink()):
+    damages: list[Callable[[Path], object]] = [
+        lambda path: path.write_bytes(b"x" * path.stat().st_size),
+        lambda path: path.unlink(),
+    ]
+    for damage in damages:
         damage(version / "model.onnx")
         with pytest.raises(BundleRejected):
             read_verified(version)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from evaluation.evaluate import predict
-from model_export.publish import set_aliases, writer
 from plurality.sidecar.config import read_config
 from plurality.sidecar.cycle import REPORT
 from plurality.sidecar.files import lease
@@ -16,6 +15,7 @@ from plurality.sidecar.telemetry import Telemetry
 from plurality.sidecar.watch import Sidecar
 from service.repository.load import load_model
 from service.repository.pointer import read_pointer
+from service.repository.pointer_writer import set_aliases, writer
 from service.repository.store import version_directory
 from tests.plurality.sidecar.taste import KnownVotes, judged, started
 from training.errors import TrainingError

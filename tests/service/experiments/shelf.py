@@ -18,6 +18,7 @@ from service.experiments.registry import Registry
 from service.experiments.router import Asked, Router, Served
 from service.experiments.shadow import Shadows
 from service.repository.bundle import ModelBundle
+from service.repository.health import Health
 from service.repository.live import Live
 from service.repository.tuned import TunedModel
 from service.runtime.profile import Profile
@@ -154,7 +155,8 @@ def _bundle(
     digest = (alias.encode().hex() * 64)[:64]
     tuned = TunedModel(replace(loaded(engine), digest=digest), Profile(1, 1, tuple(CELLS)))
     clock = asyncio.get_running_loop().time
-    return ModelBundle(tuned, settings, tokenise_threads=threads, clock=clock, metrics=metrics)
+    health = Health(None, clock, lambda _: None)
+    return ModelBundle(tuned, settings, tokenise_threads=threads, clock=clock, metrics=metrics, health=health)
 
 
 def _file(folder: Path, definition: Experiment) -> Path:

@@ -92,7 +92,7 @@ def story(store: Path, candidate: Callable[[], str], reason: str, *, said: str =
     ],
 )
 def test_bad_weights(
-    tmp_path: Path, name: str, model: Callable[[int], bytes], reason: str, settings: dict[str, object]
+    tmp_path: Path, name: str, model: Callable[[int], bytes], reason: str, settings: dict[str, Any]
 ) -> None:
     """Honest digests, harmful content."""
     story(tmp_path, lambda: plant(tmp_path, 2, {"model.onnx": model(2)}), reason, **settings)

@@ -13,10 +13,11 @@ import onnx
 from onnx import TensorProto, helper
 
 from model_export.bundle import golden_inputs, reward_statistics
-from model_export.publish import next_sequence, read_manifest, set_aliases, write_version, writer
+from model_export.publish import next_sequence, read_manifest, write_version
 from service.domain import Encoding, Reward, ScoreItem
 from service.repository.load import MODEL_FILE, TOKENIZER_FILE, LoadedModel, open_tokeniser, score_now
 from service.repository.manifest import FileEntry
+from service.repository.pointer_writer import set_aliases, writer
 from service.runtime.ort import OrtBackend
 
 WORDS = ("the", "a", "cat", "dog", "sees", "finds", "likes", "old", "new", "house", "river", "and", "or", "then", "why")

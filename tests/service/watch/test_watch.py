@@ -6,10 +6,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from model_export.publish import set_aliases, writer
 from service.app import Service
 from service.domain import ScoreItem, ScoreQuery
 from service.errors import ConfigurationError
+from service.repository.pointer_writer import set_aliases, writer
 from service.settings import read_settings
 from service.telemetry.metrics import Metrics
 from service.watch import watch as watch_module
