@@ -12,9 +12,10 @@ import random
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -118,8 +119,8 @@ def publish(store: Path, url: str, count: int) -> None:
         sys.stdout.flush()
 
 
-def _versions(url: str) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = httpx.get(f"{url}/rm/v1/models").json()["versions"]
+def _versions(url: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = httpx.get(f"{url}/rm/v1/models").json()["versions"]
     return found
 
 
@@ -149,15 +150,15 @@ async def measure(
 
 
 def steps(ops: str) -> dict[str, float]:
-    """Mean seconds of each step of a candidate, and the largest bucket of the loop's lag that was needed."""
-    sums: Counter[str] = Counter()
-    counts: Counter[str] = Counter()
+    """Mean seconds of each step of a candidate."""
+    sums: defaultdict[str, float] = defaultdict(float)
+    counts: defaultdict[str, float] = defaultdict(float)
     for family in text_string_to_metric_families(httpx.get(f"{ops}/metrics").text):
         for sample in family.samples:
             if sample.name == "rm_model_load_seconds_sum":
                 sums[sample.labels["phase"]] += sample.value
             if sample.name == "rm_model_load_seconds_count":
-                counts[sample.labels["phase"]] += sample.value  # type: ignore[assignment]
+                counts[sample.labels["phase"]] += sample.value
     return {phase: sums[phase] / counts[phase] for phase in sums}
 
 
@@ -198,20 +199,22 @@ def report(
     near = busy.p99_near([line["served"] for line in lines])
     answers = ", ".join(f"{count} x {status}" for status, count in sorted(busy.statuses.items()))
     phases = ", ".join(f"{phase} {1e3 * seconds:.0f}" for phase, seconds in means.items())
+    median_alone, median = (1e3 * np.median([seconds for _, seconds in seen.took]) for seen in (alone, busy))
+    met = len(busy.stamps & set(range(1, len(lines) + 1)))
     return (
         f"# Versions under load\n\nMade by `python -m benchmarks.publishing --publishes {options.publishes} --baseline "
         f"{options.baseline:g}`. {machine()}\n\n"
-        f"Stamped models; requests of {_ITEMS} items, open loop at half of the capacity ({capacity:.1f} requests a second); "
-        "client, publisher and service on the same cores. A version is published when the one before is served.\n\n"
+        f"Stamped models; requests of {_ITEMS} items, open loop at half of the capacity ({capacity:.1f} requests a "
+        "second); client, publisher and service on the same cores. A version is published when the one before is "
+        "served.\n\n"
         "| | without publishing | while publishing |\n|---|---|---|\n"
         f"| requests | {len(alone.took)} | {len(busy.took)} |\n"
-        f"| p50, ms | {1e3 * np.median([s for _, s in alone.took]):.0f} | {1e3 * np.median([s for _, s in busy.took]):.0f} |\n"
+        f"| p50, ms | {median_alone:.0f} | {median:.0f} |\n"
         f"| p99, ms | {alone.p99():.0f} | {busy.p99():.0f} ({busy.p99() / alone.p99():.1f} x) |\n"
         f"| p99 within 1 s of a swap, ms | | {near:.0f} ({near / alone.p99():.1f} x) |\n\n"
-        f"{len(lines)} versions in {duration:.1f} s. Answers: {answers}. Versions met: "
-        f"{len(busy.stamps & set(range(1, len(lines) + 1)))} of {len(lines)}. Replies of two versions, or of another than "
-        f"they said: {busy.mixed}. From the written pointer to being served: median {np.median(waits):.2f} s, at most "
-        f"{waits[-1]:.2f} s. Mean ms of each step: {phases}.\n"
+        f"{len(lines)} versions in {duration:.1f} s. Answers: {answers}. Versions met: {met} of {len(lines)}. Replies "
+        f"of two versions, or of another than they said: {busy.mixed}. From the written pointer to being served: "
+        f"median {np.median(waits):.2f} s, at most {waits[-1]:.2f} s. Mean ms of each step: {phases}.\n"
     )
 
 

@@ -16,6 +16,10 @@ PURE = (
     "service/domain.py",
     "service/tokenise.py",
     "service/repository/formats.py",
+    "service/repository/states.py",
+    "service/repository/aliases.py",
+    "service/repository/lifecycle.py",
+    "service/repository/health.py",
     "metrics/*.py",
 )
 """Modules without I/O, clock or threads: every branch is covered."""

@@ -59,12 +59,12 @@ async def refused(service: Service, client: httpx.AsyncClient, digest: str, reas
     return found
 
 
-def quiet(**changed: object) -> dict[str, object]:
+def quiet(**changed: Any) -> dict[str, Any]:
     """Only looks that the test takes itself."""
     return {"poll_interval_s": 600, "probe": False, **changed}
 
 
-def story(store: Path, candidate: Callable[[], str], reason: str, *, said: str = "", **repository: object) -> None:
+def story(store: Path, candidate: Callable[[], str], reason: str, *, said: str = "", **repository: Any) -> None:
     """Serve version 1, put the candidate in, see it refused; then a good version follows."""
 
     async def told(client: httpx.AsyncClient, service: Service) -> None:
@@ -92,7 +92,7 @@ def story(store: Path, candidate: Callable[[], str], reason: str, *, said: str =
     ],
 )
 def test_bad_weights(
-    tmp_path: Path, name: str, model: Callable[[int], bytes], reason: str, settings: dict[str, object]
+    tmp_path: Path, name: str, model: Callable[[int], bytes], reason: str, settings: dict[str, Any]
 ) -> None:
     """Honest digests, harmful content."""
     story(tmp_path, lambda: plant(tmp_path, 2, {"model.onnx": model(2)}), reason, **settings)
