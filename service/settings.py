@@ -125,7 +125,7 @@ class RepositorySettings(_Group):
     """How long that first run may take, and how much processor time."""
     probe_memory_bytes: int | None = Field(default=None, ge=2**28)
     """Its address space; by default 2 GiB and four times the version's files."""
-    load_s: float = Field(default=300.0, gt=0)
+    load_s: float = Field(default=600.0, gt=0)
     """How long opening (and measuring) a candidate may take."""
     warm_up_s: float = Field(default=30.0, gt=0)
     """How long warming it up may take, and its self-test."""

@@ -21,6 +21,10 @@ PURE = (
     "service/experiments/verdict.py",
     "service/watch/readings.py",
     "service/watch/window.py",
+    "service/repository/states.py",
+    "service/repository/aliases.py",
+    "service/repository/lifecycle.py",
+    "service/repository/health.py",
     "metrics/*.py",
 )
 """Modules without I/O, clock or threads: every branch is covered."""

@@ -59,12 +59,12 @@ async def refused(service: Service, client: httpx.AsyncClient, digest: str, reas
     return found
 
 
-def quiet(**changed: object) -> dict[str, object]:
+def quiet(**changed: Any) -> dict[str, Any]:
     """Only looks that the test takes itself."""
     return {"poll_interval_s": 600, "probe": False, **changed}
 
 
-def story(store: Path, candidate: Callable[[], str], reason: str, *, said: str = "", **repository: object) -> None:
+def story(store: Path, candidate: Callable[[], str], reason: str, *, said: str = "", **repository: Any) -> None:
     """Serve version 1, put the candidate in, see it refused; then a good version follows."""
 
     async def told(client: httpx.AsyncClient, service: Service) -> None:
