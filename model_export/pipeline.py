@@ -21,10 +21,10 @@ from model_export.to_onnx import export_fp32, quantise_int8
 from model_export.verify import Measured, check_fidelity, run_backend
 from service.domain import Encoding, Reward, ScoreItem
 from service.errors import BundleRejected
-from service.repository.snapshot import DEFAULT_ALIAS
 from service.repository.load import MODEL_FILE, TOKENIZER_FILE, load_model, score_now
 from service.repository.manifest import Calibration, Fidelity, Manifest, Precision
 from service.repository.pointer_writer import current_version, find_version, set_aliases, writer
+from service.repository.snapshot import DEFAULT_ALIAS
 from service.repository.store import read_verified, version_directory
 from service.runtime.backend import pad
 from service.runtime.ort import OrtBackend

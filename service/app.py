@@ -21,6 +21,7 @@ from service.api.openapi import install_openapi
 from service.api.paths import Paths
 from service.api.routes import WIRE, native_routes
 from service.repository.live import Live
+from service.repository.mirror import Mirror
 from service.runtime.ort import check_runtime
 from service.scoring import Scorer
 from service.settings import Settings
@@ -39,13 +40,15 @@ class Service:
     live: Live
     scorer: Scorer
     keys: Keys
+    mirror: Mirror | None = None
+    """Copies the store, where it is a URL."""
 
 
 def build_service(settings: Settings) -> Service:
     """Wire the parts; nothing is loaded or listening yet. Needs a running event loop.
 
     Raises:
-        ConfigurationError: the runtime cannot do what the settings ask, or a file of keys cannot be used.
+        ConfigurationError: the runtime cannot do what the settings ask, or a file of keys or a URL cannot be used.
     """
     check_runtime(settings.runtime.device)
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -58,8 +61,10 @@ def build_service(settings: Settings) -> Service:
         max_waiting=settings.overload.max_waiting,
         clock=clock,
     )
-    live = Live(settings, metrics, clock)
-    return Service(settings, metrics, gate, live, Scorer(live, gate, limits, clock), Keys(settings.keys))
+    period_s = settings.repository.poll_interval_s
+    mirror = Mirror(settings.remote, settings.store, metrics, period_s=period_s) if settings.remote else None
+    live = Live(settings, metrics, clock, mirror.problem if mirror else None)
+    return Service(settings, metrics, gate, live, Scorer(live, gate, limits, clock), Keys(settings.keys), mirror)
 
 
 @asynccontextmanager
@@ -67,12 +72,16 @@ async def running(service: Service) -> AsyncIterator[Service]:
     """Load the store's models and watch it; free everything at the end. The whole service, without HTTP."""
     lag = asyncio.create_task(_watch_lag(service.metrics), name="lag")
     try:
+        if service.mirror:
+            await service.mirror.open()
         await service.live.open()
         yield service
     finally:
         lag.cancel()
         await asyncio.gather(lag, return_exceptions=True)
         await service.live.aclose(timeout_s=service.settings.http.graceful_timeout_s)
+        if service.mirror:
+            await service.mirror.aclose()
 
 
 def create_app(service: Service) -> FastAPI:

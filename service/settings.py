@@ -3,12 +3,13 @@
 Nested names are joined by two underscores: PLURALITY_HTTP__PORT=8080. An unknown PLURALITY_ variable is an error.
 """
 
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.batching.policy import Scheduler
@@ -176,8 +177,11 @@ class Settings(BaseSettings):
     )
 
     store: Path
+    """A folder; or a URL, which is copied into a folder below `cache_dir`: this is then that folder."""
+    remote: str | None = None
+    """The URL that the store is copied from."""
     cache_dir: Path = Field(default_factory=_cache_dir)
-    """Measured profiles; may be lost at any time."""
+    """Measured profiles and copies of remote stores; may be lost at any time."""
     default_model: ModelName | None = None
     """Scored when a request names no model; may be left out when the store holds one model."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -190,6 +194,22 @@ class Settings(BaseSettings):
     repository: RepositorySettings = RepositorySettings()
     keys: KeySettings = KeySettings()
     rollback: RollbackSettings = RollbackSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _copy_of_a_url(cls, values: dict[str, Any]) -> dict[str, Any]:
+        url = values.get("store")
+        if not (isinstance(url, str) and "://" in url):
+            return values
+        name = hashlib.sha256(url.encode()).hexdigest()[:16]
+        folder = Path(values.get("cache_dir") or _cache_dir()) / "stores" / name
+        return {**values, "store": folder, "remote": url}
+
+    @model_validator(mode="after")
+    def _one_writer(self) -> Self:
+        if self.remote and self.repository.writer:
+            raise ValueError("repository.writer needs a store in a folder; `plurality publish --to` writes a URL")
+        return self
 
 
 def read_settings(overrides: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:

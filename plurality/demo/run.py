@@ -15,9 +15,9 @@ from plurality.demo.ask import ask
 from plurality.demo.baselines import bag_of_words_accuracy, length_only_accuracy
 from plurality.demo.encoder import DEMO_MODEL, resolve_model
 from plurality.demo.generate import DemoData, DemoDataConfig, generate, write_jsonl
-from service.repository.snapshot import DEFAULT_ALIAS
 from service.repository.load import load_model
 from service.repository.pointer import read_pointer
+from service.repository.snapshot import DEFAULT_ALIAS
 from service.repository.store import version_directory
 from training.config import TrainConfig
 from training.load import load_rows
