@@ -17,9 +17,9 @@ from evaluation.tables import Predictor, Results, evaluate
 from evaluation.votes import read_votes
 from model_export.pairs import pairs_digest
 from service.errors import UnknownModel
-from service.repository.snapshot import DEFAULT_ALIAS
 from service.repository.load import LoadedModel, load_model
 from service.repository.pointer_writer import find_version
+from service.repository.snapshot import DEFAULT_ALIAS
 from service.repository.store import model_names, version_directory
 from service.telemetry.metrics import SHORT_DIGEST
 from training.errors import TrainingError

@@ -66,7 +66,7 @@ class Aliases:
         for alias, target in self.targets.items():
             now = self.served.get(alias)
             if target not in resident:
-                if now in resident:
+                if now is not None and now in resident:
                     served[alias] = now
                 continue
             served[alias] = target

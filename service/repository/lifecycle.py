@@ -13,7 +13,7 @@ from service.repository.states import RESIDENT, Book, Key, State
 
 RETRIED_EACH_LOOK = frozenset({"io"})
 """A mount that comes back, a copy that was not finished."""
-RETRIED_ANEW = frozenset({"resources", "timeout"})
+RETRIED_ANEW = frozenset({"resources", "timeout", "internal"})
 """What another day may allow: tried again when somebody writes the pointer."""
 _MOST_REJECTED = 64
 """Refusals that are remembered of versions that no alias names any more."""

@@ -112,7 +112,7 @@ def warm_up(model: LoadedModel) -> None:
     """Run the longest shape once, so that the first request does not pay for the engine's allocations. Blocking.
 
     Raises:
-        BundleRejected: reason `warmup`.
+        BundleRejected: reason `warmup`, or `selftest` where it runs and answers no number.
     """
     length = min(model.manifest.input_format.max_length, _WARM_UP_TOKENS)
     row = Encoding((model.manifest.golden[0].token_ids[0],) * length, length, 0)
@@ -121,7 +121,7 @@ def warm_up(model: LoadedModel) -> None:
     except EngineError as error:
         raise BundleRejected(f"a text of {length} tokens fails: {error.message}", reason="warmup") from None
     if not np.isfinite(logits).all():
-        raise BundleRejected(f"a text of {length} tokens gets no finite reward", reason="warmup")
+        raise BundleRejected(f"a text of {length} tokens gets no finite reward", reason="selftest")
 
 
 def self_test(model: LoadedModel) -> None:

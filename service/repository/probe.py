@@ -18,12 +18,13 @@ from service.errors import BundleRejected
 from service.repository.load import MODEL_FILE, TOKENIZER_FILE
 from service.repository.store import VerifiedFiles
 
-_KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "HOME")
-"""What Python and onnxruntime may need to start; tokens and keys stay here."""
+_KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH")
+"""What Python may need to start; tokens and keys stay here."""
 _MEMORY_FLOOR = 2 * 2**30
 """Address space of Python, onnxruntime and their threads' stacks, with room for a small model's run."""
 _MEMORY_FACTOR = 4
 """On top, by size of the files: their bytes, the session's copy, its optimised copy, and what a run needs."""
+_CHILD = "service.repository.probe_child"
 _ANSWER_BYTES = 64 * 1024
 _MOST_TOKENS = 512
 
@@ -73,7 +74,7 @@ class Probe:
     def _wait(self, asked: int, answered: int) -> int | None:
         """The child's exit code; None: it was still running when its time was over."""
         self._child = child = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-P", "-m", "service.repository.probe_child", str(os.getpid())],
+            [sys.executable, "-P", "-m", _CHILD, str(os.getpid())],
             stdin=asked,
             stdout=answered,
             stderr=subprocess.DEVNULL,
@@ -93,7 +94,9 @@ class Probe:
 
 def _environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join(filter(None, sys.path))
+    # Without it onnxruntime keeps a database of what it did in the user's home, and would send it out.
+    return {**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
 
 
 def _in_memory(files: VerifiedFiles, limits: ProbeLimits, memory: int) -> int:

@@ -6,7 +6,7 @@ A notice only shortens the wait.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ def pointer_changes(store: Path) -> AsyncIterator[Any]:
     )
 
 
-async def looks(store: Path, *, period_s: float, watch: Watch = pointer_changes) -> AsyncIterator[None]:
+async def looks(store: Path, *, period_s: float, watch: Watch = pointer_changes) -> AsyncGenerator[None]:
     """Yield when it is time to look. Ends only by being closed."""
     noticed = asyncio.Event()
     task = asyncio.create_task(_notice(store, noticed, watch), name="store-notices")
