@@ -28,6 +28,7 @@ from service.api.watch import WatchResponse, watch_routes
 from service.experiments.parts import ExperimentParts, build_experiments
 from service.feedback.parts import FeedbackParts, build_feedback
 from service.repository.live import Live
+from service.repository.mirror import Mirror
 from service.runtime.ort import check_runtime
 from service.scoring import Scorer
 from service.settings import Settings
@@ -50,13 +51,16 @@ class Service:
     feedback: FeedbackParts
     experiments: ExperimentParts
     watch: Watch
+    mirror: Mirror | None = None
+    """Copies the store, where it is a URL."""
 
 
 def build_service(settings: Settings) -> Service:
     """Wire the parts; nothing is loaded or listening yet. Needs a running event loop.
 
     Raises:
-        ConfigurationError: the runtime cannot do what the settings ask, or a file of keys or a database is of no use.
+        ConfigurationError: the runtime cannot do what the settings ask, or a file of keys, a database or a URL is of
+            no use.
     """
     check_runtime(settings.runtime.device)
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -69,12 +73,14 @@ def build_service(settings: Settings) -> Service:
         max_waiting=settings.overload.max_waiting,
         clock=clock,
     )
-    live = Live(settings, metrics, clock)
+    period_s = settings.repository.poll_interval_s
+    mirror = Mirror(settings.remote, settings.store, metrics, period_s=period_s) if settings.remote else None
+    live = Live(settings, metrics, clock, mirror.problem if mirror else None)
     scorer = Scorer(live, gate, limits, clock)
     feedback = build_feedback(settings.feedback, metrics)
     experiments = build_experiments(settings, live, gate, scorer, feedback, metrics, clock)
     watch = Watch(live, settings.watch, clock)
-    return Service(settings, metrics, gate, live, scorer, Keys(settings.keys), feedback, experiments, watch)
+    return Service(settings, metrics, gate, live, scorer, Keys(settings.keys), feedback, experiments, watch, mirror)
 
 
 @asynccontextmanager
@@ -83,6 +89,8 @@ async def running(service: Service) -> AsyncIterator[Service]:
     lag = asyncio.create_task(_watch_lag(service.metrics), name="lag")
     watch = asyncio.create_task(service.watch.run(), name="reward-watch")
     try:
+        if service.mirror:
+            await service.mirror.open()
         async with service.feedback.running():
             await service.live.open()
             async with service.experiments.running():
@@ -92,6 +100,8 @@ async def running(service: Service) -> AsyncIterator[Service]:
         watch.cancel()
         await asyncio.gather(lag, watch, return_exceptions=True)
         await service.live.aclose(timeout_s=service.settings.http.graceful_timeout_s)
+        if service.mirror:
+            await service.mirror.aclose()
 
 
 def create_app(service: Service) -> FastAPI:

@@ -53,7 +53,7 @@ def run_server(settings: Settings) -> None:
         ConfigurationError: before anything listens.
     """
     configure_logs(settings.log_level)
-    if not settings.store.is_dir():
+    if settings.remote is None and not settings.store.is_dir():
         raise ConfigurationError(
             f"the store {settings.store} is not a directory; `plurality demo` or `plurality export` makes one",
             param="store",

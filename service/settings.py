@@ -3,6 +3,7 @@
 Nested names are joined by two underscores: PLURALITY_HTTP__PORT=8080. An unknown PLURALITY_ variable is an error.
 """
 
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -228,8 +229,11 @@ class Settings(BaseSettings):
     )
 
     store: Path
+    """A folder; or a URL, which is copied into a folder below `cache_dir`: this is then that folder."""
+    remote: str | None = None
+    """The URL that the store is copied from."""
     cache_dir: Path = Field(default_factory=_cache_dir)
-    """Measured profiles; may be lost at any time."""
+    """Measured profiles and copies of remote stores; may be lost at any time."""
     default_model: ModelName | None = None
     """Scored when a request names no model; may be left out when the store holds one model."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -245,6 +249,22 @@ class Settings(BaseSettings):
     rollback: RollbackSettings = RollbackSettings()
     experiments: ExperimentSettings = ExperimentSettings()
     feedback: FeedbackSettings = FeedbackSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _copy_of_a_url(cls, values: dict[str, Any]) -> dict[str, Any]:
+        url = values.get("store")
+        if not (isinstance(url, str) and "://" in url):
+            return values
+        name = hashlib.sha256(url.encode()).hexdigest()[:16]
+        folder = Path(values.get("cache_dir") or _cache_dir()) / "stores" / name
+        return {**values, "store": folder, "remote": url}
+
+    @model_validator(mode="after")
+    def _one_writer(self) -> Self:
+        if self.remote and self.repository.writer:
+            raise ValueError("repository.writer needs a store in a folder; `plurality publish --to` writes a URL")
+        return self
 
 
 def read_settings(overrides: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:

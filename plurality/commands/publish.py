@@ -16,13 +16,22 @@ def publish(
     from_store: Annotated[
         Path | None, typer.Option("--from", help="Another store: the version is copied and verified first.")
     ] = None,
+    to: Annotated[
+        str | None, typer.Option(help="A store's URL (s3://bucket/prefix): the version goes there, and the alias too.")
+    ] = None,
 ) -> None:
-    """Move an alias to a version: promote, roll back, or bring a version over from another store.
+    """Move an alias to a version: promote, or bring a version over from or to another store.
 
     A running service follows within its poll interval; requests that run finish on the version they began with.
 
         plurality publish demo-margin int8 --alias stable --store .demo/store
+        plurality publish demo-margin stable --store .demo/store --to s3://bucket/models
     """
+    if to:
+        if from_store:
+            raise typer.BadParameter("--from and --to exclude each other")
+        _upload(store / name, version, to, alias)
+        return
     from model_export.publish import check_version, copy_version
     from service.repository.pointer_writer import find_version, set_aliases, writer
 
@@ -34,3 +43,12 @@ def publish(
             check_version(directory, digest)
         pointer = set_aliases(directory, {alias: digest})
     typer.echo(f"{name}@{alias} is {digest[:12]} (generation {pointer.generation})")
+
+
+def _upload(source: Path, version: str, url: str, alias: str) -> None:
+    from model_export.upload import upload_version
+    from service.repository.pointer_writer import find_version
+
+    digest = find_version(source, version)
+    pointer = upload_version(source, digest, url, alias)
+    typer.echo(f"{source.name}@{alias} is {digest[:12]} at {url} (generation {pointer.generation})")

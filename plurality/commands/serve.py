@@ -1,7 +1,6 @@
 """`plurality serve`."""
 
 import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,7 +9,9 @@ from plurality.commands.options import DeviceOption
 
 
 def serve(
-    store: Annotated[Path | None, typer.Option(help="Model store to serve. [env: PLURALITY_STORE]")] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Model store to serve: a folder, or a URL (s3://...). [env: PLURALITY_STORE]")
+    ] = None,
     default_model: Annotated[str | None, typer.Option(help="Scored when a request names no model.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1).")] = None,
     port: Annotated[int | None, typer.Option(help="Port of the API (default 8080; 0: any free one).")] = None,

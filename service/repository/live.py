@@ -26,8 +26,16 @@ from service.telemetry.metrics import Metrics
 class Live:
     """What the rest of the service knows of versions. Reads the store, never writes it."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        upstream: Callable[[], str | None] | None = None,
+    ) -> None:
+        """`upstream` says what is wrong with the place that the store is a copy of; None: nothing."""
         self._settings = settings
+        self._upstream = upstream
         self._metrics = metrics
         self._log = get_logger(__name__)
         self._residents = Residents(settings, metrics, clock)
@@ -118,7 +126,8 @@ class Live:
             except OSError as error:
                 self._note_store(up=False, detail=error.strerror or "unreadable")
                 return
-            self._note_store(up=True, detail="")
+            problem = self._upstream() if self._upstream else None
+            self._note_store(up=problem is None, detail=problem or "")
             self._metrics.store_last_poll.set(time.time())
             # What is loaded serves on though its folder is gone: a mount that comes loose looks like an empty store.
             for name in sorted({*names, *self._residents.lifecycle.aliases}):

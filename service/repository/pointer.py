@@ -37,10 +37,15 @@ def read_pointer(model_directory: Path) -> Pointer:
             data = file.read(MAX_POINTER_BYTES + 1)
     except OSError as error:
         raise BundleRejected(f"{model_directory.name}/{POINTER_NAME}: {error.strerror}", reason="io") from None
+    return parse_pointer(model_directory.name, data)
+
+
+def parse_pointer(model: str, data: bytes) -> Pointer:
+    """Read pointer bytes; raises BundleRejected when they are too many or malformed."""
     if len(data) > MAX_POINTER_BYTES:
-        raise BundleRejected(f"{model_directory.name}/{POINTER_NAME} is too large", reason="parse")
+        raise BundleRejected(f"{model}/{POINTER_NAME} is too large", reason="parse")
     try:
         return Pointer.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        raise BundleRejected(f"{model_directory.name}/{POINTER_NAME}: {first['msg']}", reason="parse") from None
+        raise BundleRejected(f"{model}/{POINTER_NAME}: {first['msg']}", reason="parse") from None

@@ -100,16 +100,21 @@ def set_aliases(directory: Path, changes: Mapping[str, str | None]) -> Pointer:
     Raises:
         PublishError: a version is not in the store, or the store cannot be written.
     """
-    before = current_pointer(directory)
-    history = dict(before.history) if before else {}
-    old = before.aliases if before else {}
-    for alias, digest in changes.items():
+    for digest in changes.values():
         if digest is not None and not is_version(directory / VERSIONS / digest):
             raise PublishError(f"no version {digest[:12]} of {directory.name} in the store")
+    return put_pointer(directory, moved(current_pointer(directory), changes))
+
+
+def moved(before: Pointer | None, changes: Mapping[str, str | None]) -> Pointer:
+    """A pointer after changes of its aliases, remembering where each was; raises PublishError where it is not valid."""
+    old = before.aliases if before else {}
+    history = dict(before.history) if before else {}
+    for alias, digest in changes.items():
         if alias in old and old[alias] != digest:
             history[alias] = (old[alias], *history.get(alias, ()))[:MAX_HISTORY]
     aliases = {alias: digest for alias, digest in (dict(old) | dict(changes)).items() if digest is not None}
-    return _write(directory, before, aliases, history)
+    return next_pointer(before, aliases, history)
 
 
 def roll_back(directory: Path, alias: str) -> Pointer:
@@ -126,7 +131,7 @@ def roll_back(directory: Path, alias: str) -> Pointer:
     if not is_version(directory / VERSIONS / former):
         raise RollbackImpossible(f"the earlier version {former[:12]} of {directory.name} is not in the store any more")
     history = dict(before.history) | {alias: before.history[alias][1:]}
-    return _write(directory, before, dict(before.aliases) | {alias: former}, history)
+    return put_pointer(directory, next_pointer(before, dict(before.aliases) | {alias: former}, history))
 
 
 def former_version(pointer: Pointer | None, alias: str) -> str | None:
@@ -134,15 +139,19 @@ def former_version(pointer: Pointer | None, alias: str) -> str | None:
     return next(iter(pointer.history.get(alias, ())), None) if pointer else None
 
 
-def _write(
-    directory: Path, before: Pointer | None, aliases: Mapping[str, str], history: Mapping[str, Sequence[str]]
-) -> Pointer:
+def next_pointer(before: Pointer | None, aliases: Mapping[str, str], history: Mapping[str, Sequence[str]]) -> Pointer:
+    """The pointer of the next generation; raises PublishError where it is not valid."""
     kept = {alias: tuple(digests) for alias, digests in history.items() if digests}
     try:
-        pointer = Pointer(generation=before.generation + 1 if before else 1, aliases=dict(aliases), history=kept)
-        replace_file(directory / POINTER_NAME, pointer.to_bytes())
+        return Pointer(generation=before.generation + 1 if before else 1, aliases=dict(aliases), history=kept)
     except ValidationError as error:
         raise PublishError(f"the pointer would not be valid: {error.errors()[0]['msg']}") from None
+
+
+def put_pointer(directory: Path, pointer: Pointer) -> Pointer:
+    """Replace the pointer as a whole. Call it inside `writer`; raises PublishError."""
+    try:
+        replace_file(directory / POINTER_NAME, pointer.to_bytes())
     except OSError as error:
         raise PublishError(f"cannot write the pointer: {error.strerror}") from None
     return pointer

@@ -57,7 +57,7 @@ class Served:
 
 
 @contextmanager
-def serving(store: Path, *flags: str, module: str = "plurality") -> Iterator[Served]:
+def serving(store: Path | str, *flags: str, module: str = "plurality") -> Iterator[Served]:
     """`plurality serve` on free loopback ports."""
     command = [sys.executable, "-m", module, "serve", "--store", str(store), "--port", "0", "--ops-port", "0", *flags]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
