@@ -14,6 +14,7 @@ from service.domain import Item, Outcome, Reward, ScoreQuery
 from service.errors import DeadlineExceeded, PluralityError, Unavailable, UnknownModel
 from service.experiments.assign import neighbours
 from service.experiments.definition import Arm, Experiment
+from service.repository.live import Live
 from service.scoring import Scored, Scorer
 from service.telemetry.experiments import ExperimentMetrics
 from service.telemetry.logs import get_logger
@@ -50,6 +51,7 @@ class Shadows:
 
     def __init__(
         self,
+        live: Live,
         scorer: Scorer,
         gate: Gate,
         metrics: ExperimentMetrics,
@@ -58,6 +60,7 @@ class Shadows:
         max_load: float,
         clock: Callable[[], float],
     ) -> None:
+        self._live = live
         self._scorer = scorer
         self._gate = gate
         self._metrics = metrics
@@ -101,6 +104,9 @@ class Shadows:
         await self._jobs.join()
 
     async def _shadow(self, job: _Job) -> None:
+        if self._same_version(job):
+            self._drop(job.experiment, "same_version", len(job.items))
+            return
         outcomes: list[Outcome] = []
         digests: set[str] = set()
         for start in range(0, len(job.items), CHUNK_ITEMS):
@@ -112,12 +118,20 @@ class Shadows:
             outcomes += scored.outcomes
             digests.add(scored.digest)
         if len(digests) != 1 or job.primary.digest in digests:
-            self._drop(job.experiment, "moved" if len(digests) > 1 else "same_version", len(job.items))
+            self._drop(job.experiment, "moved", len(job.items))
             return
         errors = sum(not isinstance(outcome, Reward) for outcome in outcomes)
         if errors:
             self._drop(job.experiment, "item_error", errors)
         self._compare(job, outcomes, scored)
+
+    def _same_version(self, job: _Job) -> bool:
+        """A candidate that is not there yet is often the very version that answered."""
+        try:
+            with self._live.pin(job.experiment.selector(job.arm)) as bundle:
+                return bundle.digest == job.primary.digest
+        except PluralityError:
+            return False
 
     async def _chunk(self, job: _Job, items: Sequence[Item]) -> Scored:
         await self._gate.below(self._max_load)
