@@ -14,6 +14,7 @@ from service.domain import Item, Outcome, Reward, ScoreQuery
 from service.errors import DeadlineExceeded, PluralityError, Unavailable, UnknownModel
 from service.experiments.assign import neighbours
 from service.experiments.definition import Arm, Experiment
+from service.experiments.registry import Entry
 from service.repository.live import Live
 from service.scoring import Scored, Scorer
 from service.telemetry.experiments import ExperimentMetrics
@@ -29,12 +30,16 @@ _PATIENCE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    experiment: Experiment
+    entry: Entry
     arm: Arm
     items: Sequence[Item]
     cut: bool
     primary: Scored
     characters: int
+
+    @property
+    def experiment(self) -> Experiment:
+        return self.entry.experiment
 
 
 @dataclass(slots=True)
@@ -73,8 +78,9 @@ class Shadows:
         self._windows: dict[tuple[str, str], _Window] = {}
         self._log = get_logger(__name__)
 
-    def offer(self, experiment: Experiment, query: ScoreQuery, primary: Scored) -> None:
+    def offer(self, entry: Entry, query: ScoreQuery, primary: Scored) -> None:
         """Queue an answered request for each shadow arm, or drop it. Never waits, never raises."""
+        experiment = entry.experiment
         for arm in experiment.shadows:
             characters = sum(item.characters for item in query.items)
             items = len(query.items)
@@ -83,7 +89,7 @@ class Shadows:
                 continue
             self._items += items
             self._characters += characters
-            self._jobs.put_nowait(_Job(experiment, arm, query.items, query.cut, primary, characters))
+            self._jobs.put_nowait(_Job(entry, arm, query.items, query.cut, primary, characters))
 
     async def run(self) -> None:
         """Work until cancelled; nothing that a shadow does ends it."""
@@ -136,7 +142,10 @@ class Shadows:
     async def _chunk(self, job: _Job, items: Sequence[Item]) -> Scored:
         await self._gate.below(self._max_load)
         selector = job.experiment.selector(job.arm)
-        return await self._scorer.score(ScoreQuery(items, selector, self._clock() + _PATIENCE_S, cut=job.cut))
+        started = self._clock()
+        scored = await self._scorer.score(ScoreQuery(items, selector, started + _PATIENCE_S, cut=job.cut))
+        job.entry.tallies[job.arm.name].add(scored.outcomes, self._clock() - started)
+        return scored
 
     def _compare(self, job: _Job, outcomes: Sequence[Outcome], shadow: Scored) -> None:
         """Pairs of one prompt, as both versions order them."""
