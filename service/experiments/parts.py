@@ -80,7 +80,7 @@ def build_experiments(
     table = DefinitionTable(Database(url.get_secret_value())) if url else None
     registry = Registry(chosen.file, table, instruments, poll_interval_s=chosen.poll_interval_s)
     shadows = Shadows(
-        scorer, gate, instruments, max_items=chosen.shadow_items, max_load=chosen.background_load, clock=clock
+        live, scorer, gate, instruments, max_items=chosen.shadow_items, max_load=chosen.background_load, clock=clock
     )
     key = read_key(chosen.key_file) if chosen.key_file else PUBLIC_KEY
     default = settings.default_model

@@ -84,7 +84,7 @@ class Router:
             return Served(await self._scorer.score(query))
         arm, takes_part = self._choose(entry, query, asked)
         served = await self._serve(entry, arm, query)
-        self._shadows.offer(entry.experiment, query, served.scored)
+        self._shadows.offer(entry, query, served.scored)
         return served if takes_part else Served(served.scored)
 
     def _entry(self, selector: str | None) -> Entry | None:

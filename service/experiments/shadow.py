@@ -14,6 +14,8 @@ from service.domain import Item, Outcome, Reward, ScoreQuery
 from service.errors import DeadlineExceeded, PluralityError, Unavailable, UnknownModel
 from service.experiments.assign import neighbours
 from service.experiments.definition import Arm, Experiment
+from service.experiments.registry import Entry
+from service.repository.live import Live
 from service.scoring import Scored, Scorer
 from service.telemetry.experiments import ExperimentMetrics
 from service.telemetry.logs import get_logger
@@ -28,12 +30,16 @@ _PATIENCE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    experiment: Experiment
+    entry: Entry
     arm: Arm
     items: Sequence[Item]
     cut: bool
     primary: Scored
     characters: int
+
+    @property
+    def experiment(self) -> Experiment:
+        return self.entry.experiment
 
 
 @dataclass(slots=True)
@@ -50,6 +56,7 @@ class Shadows:
 
     def __init__(
         self,
+        live: Live,
         scorer: Scorer,
         gate: Gate,
         metrics: ExperimentMetrics,
@@ -58,6 +65,7 @@ class Shadows:
         max_load: float,
         clock: Callable[[], float],
     ) -> None:
+        self._live = live
         self._scorer = scorer
         self._gate = gate
         self._metrics = metrics
@@ -70,8 +78,9 @@ class Shadows:
         self._windows: dict[tuple[str, str], _Window] = {}
         self._log = get_logger(__name__)
 
-    def offer(self, experiment: Experiment, query: ScoreQuery, primary: Scored) -> None:
+    def offer(self, entry: Entry, query: ScoreQuery, primary: Scored) -> None:
         """Queue an answered request for each shadow arm, or drop it. Never waits, never raises."""
+        experiment = entry.experiment
         for arm in experiment.shadows:
             characters = sum(item.characters for item in query.items)
             items = len(query.items)
@@ -80,7 +89,7 @@ class Shadows:
                 continue
             self._items += items
             self._characters += characters
-            self._jobs.put_nowait(_Job(experiment, arm, query.items, query.cut, primary, characters))
+            self._jobs.put_nowait(_Job(entry, arm, query.items, query.cut, primary, characters))
 
     async def run(self) -> None:
         """Work until cancelled; nothing that a shadow does ends it."""
@@ -101,6 +110,9 @@ class Shadows:
         await self._jobs.join()
 
     async def _shadow(self, job: _Job) -> None:
+        if self._same_version(job):
+            self._drop(job.experiment, "same_version", len(job.items))
+            return
         outcomes: list[Outcome] = []
         digests: set[str] = set()
         for start in range(0, len(job.items), CHUNK_ITEMS):
@@ -112,17 +124,28 @@ class Shadows:
             outcomes += scored.outcomes
             digests.add(scored.digest)
         if len(digests) != 1 or job.primary.digest in digests:
-            self._drop(job.experiment, "moved" if len(digests) > 1 else "same_version", len(job.items))
+            self._drop(job.experiment, "moved", len(job.items))
             return
         errors = sum(not isinstance(outcome, Reward) for outcome in outcomes)
         if errors:
             self._drop(job.experiment, "item_error", errors)
         self._compare(job, outcomes, scored)
 
+    def _same_version(self, job: _Job) -> bool:
+        """A candidate that is not there yet is often the very version that answered."""
+        try:
+            with self._live.pin(job.experiment.selector(job.arm)) as bundle:
+                return bundle.digest == job.primary.digest
+        except PluralityError:
+            return False
+
     async def _chunk(self, job: _Job, items: Sequence[Item]) -> Scored:
         await self._gate.below(self._max_load)
         selector = job.experiment.selector(job.arm)
-        return await self._scorer.score(ScoreQuery(items, selector, self._clock() + _PATIENCE_S, cut=job.cut))
+        started = self._clock()
+        scored = await self._scorer.score(ScoreQuery(items, selector, started + _PATIENCE_S, cut=job.cut))
+        job.entry.tallies[job.arm.name].add(scored.outcomes, self._clock() - started)
+        return scored
 
     def _compare(self, job: _Job, outcomes: Sequence[Outcome], shadow: Scored) -> None:
         """Pairs of one prompt, as both versions order them."""

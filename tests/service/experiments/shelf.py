@@ -29,8 +29,6 @@ from tests.api import settings_for
 from tests.fakes import ScriptedBackend, loaded
 
 MODEL = "fake"
-CELLS = [Cell(items, tokens, 10.0) for items in (1, 8) for tokens in (1, 64)]
-"""Predictions of ten seconds a call: whoever has to queue is predicted to be late, however fast this machine is."""
 
 
 class Times(ScriptedBackend):
@@ -116,14 +114,26 @@ def shadowed(version: str = "candidate") -> Experiment:
 
 @asynccontextmanager
 async def stage(
-    definition: Experiment, engines: Mapping[str, ScriptedBackend], tmp_path: Path, **overrides: Any
+    definition: Experiment,
+    engines: Mapping[str, ScriptedBackend],
+    tmp_path: Path,
+    *,
+    call_s: float = 1e-6,
+    **overrides: Any,
 ) -> AsyncIterator[Stage]:
-    """A router over scripted versions, by alias; shadows run."""
+    """A router over scripted versions, by alias; shadows run.
+
+    Args:
+        call_s: what an engine call is predicted to take. With 10, whoever has to queue is predicted to be late,
+            however fast the machine is.
+    """
     settings = settings_for(tmp_path, **overrides)
     clock = asyncio.get_running_loop().time
     metrics = Metrics(version="test")
     threads = ThreadPoolExecutor(2)
-    shelf = Shelf({alias: _bundle(alias, engine, settings, threads, metrics) for alias, engine in engines.items()})
+    shelf = Shelf(
+        {alias: _bundle(alias, engine, settings, threads, metrics, call_s) for alias, engine in engines.items()}
+    )
     gate = Gate(max_items=settings.limits.max_queue_items, max_tokens=settings.limits.max_queue_tokens, clock=clock)
     live = cast("Live", shelf)
     scorer = Scorer(live, gate, settings.limits, clock)
@@ -131,7 +141,13 @@ async def stage(
     registry = Registry(_file(tmp_path, definition), None, metrics.experiments, poll_interval_s=60)
     await registry.open()
     shadows = Shadows(
-        scorer, gate, metrics.experiments, max_items=chosen.shadow_items, max_load=chosen.background_load, clock=clock
+        live,
+        scorer,
+        gate,
+        metrics.experiments,
+        max_items=chosen.shadow_items,
+        max_load=chosen.background_load,
+        clock=clock,
     )
     router = Router(
         registry, scorer, live, shadows, metrics.experiments, key=PUBLIC_KEY, default_model=None, clock=clock
@@ -150,10 +166,16 @@ async def stage(
 
 
 def _bundle(
-    alias: str, engine: ScriptedBackend, settings: Settings, threads: ThreadPoolExecutor, metrics: Metrics
+    alias: str,
+    engine: ScriptedBackend,
+    settings: Settings,
+    threads: ThreadPoolExecutor,
+    metrics: Metrics,
+    call_s: float,
 ) -> ModelBundle:
+    cells = tuple(Cell(items, tokens, call_s) for items in (1, 8) for tokens in (1, 64))
     digest = (alias.encode().hex() * 64)[:64]
-    tuned = TunedModel(replace(loaded(engine), digest=digest), Profile(1, 1, tuple(CELLS)))
+    tuned = TunedModel(replace(loaded(engine), digest=digest), Profile(1, 1, cells))
     clock = asyncio.get_running_loop().time
     health = Health(None, clock, lambda _: None)
     return ModelBundle(tuned, settings, tokenise_threads=threads, clock=clock, metrics=metrics, health=health)

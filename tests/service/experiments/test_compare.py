@@ -68,7 +68,7 @@ def test_by_hand() -> None:
     assert difference.differences["nll"].estimate == pytest.approx(nll(q, label) - nll(p, label))
 
 
-@settings(derandomize=True, max_examples=30, deadline=None)
+@settings(derandomize=True, max_examples=10, deadline=None)
 @given(rewards, rewards)
 def test_swapping_the_versions_mirrors_the_differences(first: list[float], second: list[float]) -> None:
     """Differences change their sign, agreement and flips stay; everything is finite and within its interval's side."""
@@ -84,7 +84,7 @@ def test_swapping_the_versions_mirrors_the_differences(first: list[float], secon
         assert back.differences[name].high == pytest.approx(-figure.low)
 
 
-@settings(derandomize=True, max_examples=20, deadline=None)
+@settings(derandomize=True, max_examples=10, deadline=None)
 @given(rewards)
 def test_a_version_is_like_itself(values: list[float]) -> None:
     """No flips, full agreement, every difference and its interval zero."""
@@ -98,20 +98,20 @@ def test_a_version_is_like_itself(values: list[float]) -> None:
 
 
 def test_intervals_are_paired_and_cover() -> None:
-    """Of 100 draws of equal versions, the paired interval of the Brier difference covers 0 in about 95."""
+    """Of 20 draws of equal versions, the paired interval of the Brier difference covers 0 in about 19."""
     rng = np.random.default_rng(3)
     covered = 0
-    for _ in range(100):
+    for _ in range(20):
         truth = rng.normal(size=120)
         truth[1::2] = 0.0
         noisy = [list(truth + rng.normal(scale=0.5, size=120)) for _ in range(2)]
         label = [float(rng.random() < sigmoid(value)) for value in truth[::2]]
-        found = compare(versions(*noisy, temperatures=(1, 1)), prompts(60), pairs(60, label=label), draws=200)
+        found = compare(versions(*noisy, temperatures=(1, 1)), prompts(60), pairs(60, label=label), draws=100)
         figure = found.differences[0].differences["brier"]
         assert figure.low is not None
         assert figure.high is not None
         covered += figure.low <= 0 <= figure.high
-    assert covered >= 88
+    assert 16 <= covered
 
 
 def test_what_is_not_known_is_left_out() -> None:

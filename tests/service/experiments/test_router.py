@@ -19,11 +19,16 @@ Story = Callable[[Stage], Awaitable[None]]
 
 
 def play(
-    tmp_path: Path, story: Story, definition: Experiment | None = None, *, candidate: ScriptedBackend | None = None
+    tmp_path: Path,
+    story: Story,
+    definition: Experiment | None = None,
+    *,
+    candidate: ScriptedBackend | None = None,
+    call_s: float = 1e-6,
 ) -> None:
     async def bounded() -> None:
         engines = {"stable": ScriptedBackend(), "candidate": candidate or Times(2.0)}
-        async with asyncio.timeout(60), stage(definition or experiment(), engines, tmp_path) as set_up:
+        async with asyncio.timeout(60), stage(definition or experiment(), engines, tmp_path, call_s=call_s) as set_up:
             await story(set_up)
 
     asyncio.run(bounded())
@@ -214,4 +219,4 @@ def test_a_slow_arm_does_not_cost_a_deadline(tmp_path: Path) -> None:
         on.engines["candidate"].gate.set()
         await asyncio.gather(*held)
 
-    play(tmp_path, story)
+    play(tmp_path, story, call_s=10.0)
