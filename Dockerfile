@@ -16,7 +16,7 @@ WORKDIR /src
 # Without the packages beside it pyproject.toml installs the dependencies alone: this layer outlives edits of the source.
 COPY pyproject.toml constraints.txt ./
 ARG RUNTIME
-RUN touch README.md && pip install -c constraints.txt ".[${RUNTIME}]"
+RUN touch README.md && pip install -c constraints.txt ".[${RUNTIME},postgres]"
 
 FROM deps AS deps-trainer
 ARG RUNTIME
@@ -25,7 +25,7 @@ ARG TORCH_INDEX=""
 # torch first and alone: only it comes from TORCH_INDEX, and the build that was chosen there is kept.
 RUN echo "${TORCH}" > torch.txt \
     && pip install ${TORCH_INDEX:+--index-url "${TORCH_INDEX}"} -r torch.txt \
-    && pip install -c constraints.txt ".[${RUNTIME},train]"
+    && pip install -c constraints.txt ".[${RUNTIME},postgres,train]"
 
 FROM deps AS build-service
 COPY . .

@@ -14,7 +14,7 @@ RUNTIME ?= cpu
 DEMO_DIR ?= .demo
 PORT ?= 8080
 
-.PHONY: help install demo serve test test-clients test-long e2e lint format types image-lint bench bench-more bench-gpu study-rlhf clean
+.PHONY: help install demo serve test test-system test-clients test-long e2e lint format types image-lint bench bench-more bench-gpu study-rlhf clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,7 +25,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt client/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Plurality needs Python 3.11 or newer")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) '$(TORCH)'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --config-settings editable_mode=compat -e '.[$(RUNTIME),train,demo,dev]' -e ./client
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --config-settings editable_mode=compat -e '.[$(RUNTIME),postgres,train,demo,dev]' -e ./client
 	touch $@
 
 demo: install ## Train two small reward models, export, serve and score with them (about 5 minutes on 2 cores)
@@ -36,6 +36,10 @@ serve: install ## Serve what `make demo` published, on 127.0.0.1:8080
 
 test: install ## Run the tests with the coverage gates
 	$(BIN)/python -m tests.run
+
+test-system: install ## Tests with PostgreSQL and promtool, which it installs where missing (Debian, as root)
+	$(BIN)/python -m tests.system.install
+	TEST_SYSTEM=1 $(BIN)/python -m pytest tests/system
 
 test-clients: install ## Contract tests with the real clients, which it installs into .clients (5 minutes the first time)
 	$(BIN)/python -m tests.clients.environment --into .clients

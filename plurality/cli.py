@@ -10,6 +10,7 @@ from plurality.commands import (
     demo,
     evaluate,
     export,
+    feedback,
     import_,
     judge,
     models,
@@ -61,6 +62,7 @@ app.command("calibrate")(calibrate.calibrate)
 app.command("evaluate")(evaluate.evaluate)
 app.command("publish")(publish.publish)
 app.command("models")(models.models)
+app.add_typer(feedback.feedback, name="feedback")
 
 
 def main() -> None:

@@ -13,12 +13,15 @@ from service.admission import Gate
 from service.api.calls import Caller
 from service.api.dialects import DIALECT_WIRE, dialects, octet_paths, probe_paths
 from service.api.errors import install_error_handlers
+from service.api.feedback import WIRE as FEEDBACK_WIRE
+from service.api.feedback import feedback_routes
 from service.api.guard import Guard
 from service.api.keys import Keys
 from service.api.openapi import install_openapi
 from service.api.paths import Paths
 from service.api.routes import WIRE, native_routes
 from service.api.watch import WatchResponse, watch_routes
+from service.feedback.parts import FeedbackParts, build_feedback
 from service.repository.live import Live
 from service.runtime.ort import check_runtime
 from service.scoring import Scorer
@@ -39,6 +42,7 @@ class Service:
     live: Live
     scorer: Scorer
     keys: Keys
+    feedback: FeedbackParts
     watch: Watch
 
 
@@ -46,7 +50,7 @@ def build_service(settings: Settings) -> Service:
     """Wire the parts; nothing is loaded or listening yet. Needs a running event loop.
 
     Raises:
-        ConfigurationError: the runtime cannot do what the settings ask, or a file of keys cannot be used.
+        ConfigurationError: the runtime cannot do what the settings ask, or a file of keys or a database is of no use.
     """
     check_runtime(settings.runtime.device)
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -60,8 +64,9 @@ def build_service(settings: Settings) -> Service:
         clock=clock,
     )
     live = Live(settings, metrics, clock)
+    feedback = build_feedback(settings.feedback, metrics)
     scorer, watch = Scorer(live, gate, limits, clock), Watch(live, settings.watch, clock)
-    return Service(settings, metrics, gate, live, scorer, Keys(settings.keys), watch)
+    return Service(settings, metrics, gate, live, scorer, Keys(settings.keys), feedback, watch)
 
 
 @asynccontextmanager
@@ -70,8 +75,9 @@ async def running(service: Service) -> AsyncIterator[Service]:
     lag = asyncio.create_task(_watch_lag(service.metrics), name="lag")
     watch = asyncio.create_task(service.watch.run(), name="reward-watch")
     try:
-        await service.live.open()
-        yield service
+        async with service.feedback.running():
+            await service.live.open()
+            yield service
     finally:
         lag.cancel()
         watch.cancel()
@@ -91,11 +97,14 @@ def create_app(service: Service) -> FastAPI:
     )
     settings = service.settings
     caller = Caller(service.scorer, service.live, service.gate, settings.limits, settings.overload)
-    surfaces = (native_routes(caller), watch_routes(service.live, service.watch), *dialects(caller, settings))
+    feedback = service.feedback
+    remember = feedback.require().recorder.keep if feedback.remember else None
+    votes, watch = feedback_routes(caller, feedback, service.metrics), watch_routes(service.live, service.watch)
+    surfaces = (native_routes(caller, remember), watch, *votes, *dialects(caller, settings))
     for surface in surfaces:
         app.include_router(surface.router)
     install_error_handlers(app, overload_status=settings.overload.status)
-    install_openapi(app, (*WIRE, WatchResponse, *DIALECT_WIRE))
+    install_openapi(app, (*WIRE, WatchResponse, *FEEDBACK_WIRE, *DIALECT_WIRE))
     paths = Paths(surfaces, plain=("/docs", "/openapi.json"), octets=octet_paths(), probes=probe_paths())
     app.add_middleware(
         Guard, settings=settings.http, gate=service.gate, metrics=service.metrics, paths=paths, keys=service.keys

@@ -111,9 +111,13 @@ class FeedbackDisabled(PluralityError):
 
 
 class FeedbackConflict(PluralityError):
-    """A vote's id is known with another content; nothing of the request was stored."""
+    """A vote's id is known with another content; nothing of the request was stored. `place` is the vote's."""
 
     code = "feedback_conflict"
+
+    def __init__(self, message: str, *, place: int = 0) -> None:
+        super().__init__(message, param=f"votes[{place}].id")
+        self.place = place
 
 
 class UnknownReply(PluralityError):

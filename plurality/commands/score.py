@@ -4,7 +4,6 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,7 @@ import msgspec
 import typer
 
 from plurality.commands.options import DeviceOption
+from plurality.commands.output import sink
 
 if TYPE_CHECKING:
     from service.scoring import Scorer
@@ -38,8 +38,8 @@ def score(
     """
     items = _read(file)
     overrides = {"store": store, "log_level": "warning", "runtime": {"device": device.value if device else None}}
-    with _sink(output) as sink:
-        failed = asyncio.run(_score_all(items, overrides, model, sink))
+    with sink(output) as file_out:
+        failed = asyncio.run(_score_all(items, overrides, model, file_out))
     if failed:
         typer.secho(f"{failed} of {len(items)} items have an error of their own", err=True, fg=typer.colors.YELLOW)
         raise typer.Exit(5)
@@ -70,20 +70,8 @@ def _read(file: Path) -> list[tuple[int, Any, Any]]:
     return items
 
 
-@contextmanager
-def _sink(output: Path | None) -> Iterator[IO[bytes]]:
-    """Standard output, or a file that appears only when it is whole."""
-    if output is None:
-        yield sys.stdout.buffer
-        return
-    partial = output.with_name(f".{output.name}.partial")
-    with partial.open("wb") as file:
-        yield file
-    partial.replace(output)
-
-
 async def _score_all(
-    items: Sequence[tuple[int, Any, Any]], overrides: dict[str, Any], model: str | None, sink: IO[bytes]
+    items: Sequence[tuple[int, Any, Any]], overrides: dict[str, Any], model: str | None, output: IO[bytes]
 ) -> int:
     from service.app import build_service, running
     from service.settings import read_settings
@@ -95,7 +83,7 @@ async def _score_all(
         failed = 0
         with typer.progressbar(length=len(items), label="scoring", file=sys.stderr) as bar:
             for window in _windows(items):
-                failed += await _score_window(service.scorer, window, model, sink)
+                failed += await _score_window(service.scorer, window, model, output)
                 bar.update(len(window))
     return failed
 
@@ -106,7 +94,7 @@ def _windows(items: Sequence[tuple[int, Any, Any]]) -> Iterator[Sequence[tuple[i
 
 
 async def _score_window(
-    scorer: "Scorer", window: Sequence[tuple[int, Any, Any]], model: str | None, sink: IO[bytes]
+    scorer: "Scorer", window: Sequence[tuple[int, Any, Any]], model: str | None, output: IO[bytes]
 ) -> int:
     from service.api import replies
     from service.api.schemas import to_item
@@ -119,5 +107,5 @@ async def _score_window(
     version = f"{scored.manifest.model}@{scored.digest[:SHORT_DIGEST]}"
     for (line, identity, _), outcome in zip(window, scored.outcomes, strict=True):
         entry = {"line": line, "id": identity, **replies.item(outcome), "model": version}
-        sink.write(msgspec.json.encode(entry) + b"\n")
+        output.write(msgspec.json.encode(entry) + b"\n")
     return sum(not isinstance(outcome, Reward) for outcome in scored.outcomes)

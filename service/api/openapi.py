@@ -24,6 +24,12 @@ def request_body(model: type[Struct], example: dict[str, Any]) -> dict[str, Any]
     return {"requestBody": {"required": True, "content": content_of(model, example)}}
 
 
+def query_parameters(model: type[Struct]) -> list[dict[str, Any]]:
+    """`parameters` of a route whose query is this record: all of its fields are optional."""
+    described: dict[str, Any] = msgspec.json.schema(model)["$defs"][model.__name__]["properties"]
+    return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in described.items()]
+
+
 def alternatives(bodies: Sequence[tuple[type[Struct], str, dict[str, Any]]]) -> dict[str, Any]:
     """`openapi_extra` of a route that several wire formats share: (record, whose it is, an example) each."""
     if len(bodies) == 1:

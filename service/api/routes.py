@@ -1,5 +1,7 @@
 """The native routes: decode, call the Scorer, shape the reply. No logic of their own."""
 
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,6 +14,8 @@ from service.api.errors import ErrorBody, malformed, too_deep
 from service.api.openapi import content_of, request_body
 from service.api.paths import Surface
 from service.api.shapes import NATIVE
+from service.api.votes import scored_pairs
+from service.feedback.records import ScoredPair
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 WIRE = (
@@ -44,8 +48,12 @@ _PAIR = {"prompt": "Name a prime number above ten.", "response_a": "Eleven.", "r
 _GROUP = {"prompt": "Name a prime number above ten.", "responses": ["Twelve.", "Eleven."], "advantages": True}
 
 
-def native_routes(caller: Caller) -> Surface:
-    """`/rm/v1`: score, preference, rank, models."""
+def native_routes(caller: Caller, remember: Callable[[Sequence[ScoredPair]], None] | None = None) -> Surface:
+    """`/rm/v1`: score, preference, rank, models.
+
+    Args:
+        remember: takes the pairs of a reply, so that votes can name them; returns at once.
+    """
     router = APIRouter(prefix="/rm/v1", responses=_ERRORS, default_response_class=Response, tags=["native"])
 
     @router.post(
@@ -70,8 +78,10 @@ def native_routes(caller: Caller) -> Surface:
         body = decode(_PREFERENCE, await request.body())
         sides = [(pair.prompt, text) for pair in body.pairs for text in (pair.response_a, pair.response_b)]
         scored = await caller.score(request, [schemas.to_item(*side) for side in sides], model=body.model)
-        sources = [pair.source for pair in body.pairs]
-        return _json(replies.preference(scored, request.scope["request_id"], sources=sources))
+        request_id, sources = request.scope["request_id"], [pair.source for pair in body.pairs]
+        if remember:
+            remember(scored_pairs(request_id, scored, body.pairs, request.scope["labels"], time.time))
+        return _json(replies.preference(scored, request_id, sources=sources))
 
     @router.post(
         "/rank",

@@ -1,4 +1,4 @@
-"""Where feedback is kept: SQLite or PostgreSQL by URL, its schema's version, and transactions of one writer at a time."""
+"""Where feedback is kept: SQLite or PostgreSQL by URL, its schema's version, and one writing transaction at a time."""
 
 import threading
 from collections.abc import Iterator
@@ -16,7 +16,10 @@ from service.telemetry.logs import get_logger
 _BUSY_S = 10
 """How long a writer waits for another."""
 _CONNECT_S = 5
-_POOL = 4
+_SILENT_MS = 20_000
+"""How long a server that no longer answers is believed to."""
+POOL = 4
+"""Connections of one process."""
 _PARAM = "feedback.url"
 _ONE_WRITER = text("SELECT pg_advisory_xact_lock(hashtextextended('plurality.feedback', 0))")
 """Until the end of the transaction. Without it a row could be committed after one of a higher number."""
@@ -127,14 +130,16 @@ def _checked(url: str) -> URL:
 
 def _engine(url: URL) -> Engine:
     sqlite = url.get_backend_name() == "sqlite"
-    given: dict[str, Any] = {"timeout": _BUSY_S} if sqlite else {"connect_timeout": _CONNECT_S}
+    given: dict[str, Any] = (
+        {"timeout": _BUSY_S} if sqlite else {"connect_timeout": _CONNECT_S, "tcp_user_timeout": _SILENT_MS}
+    )
     try:
         engine = create_engine(
             url,
             connect_args=given,
             hide_parameters=True,  # an error's text would hold prompts
             pool_pre_ping=not sqlite,
-            pool_size=_POOL,
+            pool_size=POOL,
             max_overflow=0,
             pool_timeout=_BUSY_S,
         )

@@ -23,7 +23,7 @@ from service.feedback.rows import (
 from service.feedback.tables import pair_key, predictions, remembered, votes
 
 Status = Literal["stored", "known"]
-_PAGE = 500
+_LIMIT = 500
 
 
 class FeedbackStore:
@@ -49,7 +49,7 @@ class FeedbackStore:
         """Store votes, all or none; the same vote under the same id again is known.
 
         Raises:
-            FeedbackConflict: an id is known with another content. `param` names the vote's place.
+            FeedbackConflict: an id is known with another content; `place` says whose.
         """
         with self._database.write() as connection:
             known = _by_id(connection, [vote.id for vote in given])
@@ -60,9 +60,7 @@ class FeedbackStore:
                 if before is None:
                     new[vote.id] = vote
                 elif content(before) != content(vote):
-                    raise FeedbackConflict(
-                        f"vote {place} has the id of another vote; nothing was stored", param=f"votes[{place}].id"
-                    )
+                    raise FeedbackConflict("another vote has this id; nothing of the request was stored", place=place)
                 statuses.append("stored" if before is None else "known")
             if new:
                 connection.execute(insert(votes), [values_of_vote(vote) for vote in new.values()])
@@ -133,7 +131,7 @@ class FeedbackStore:
             statement = self._insert(predictions).from_select(names, source).on_conflict_do_nothing()
             connection.execute(statement)
 
-    def unpredicted(self, model: str, digest: str, since: float | None = None, limit: int = _PAGE) -> list[Vote]:
+    def unpredicted(self, model: str, digest: str, since: float | None = None, limit: int = _LIMIT) -> list[Vote]:
         """The first votes, by (created, id), of which a version has not said anything."""
         there = select(predictions.c.number).where(
             predictions.c.number == votes.c.number, predictions.c.digest == digest

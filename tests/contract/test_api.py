@@ -53,10 +53,11 @@ def test_the_manifest_schema_in_docs_is_current() -> None:
 NATIVE = {"/rm/v1/score", "/rm/v1/preference", "/rm/v1/rank", "/rm/v1/models"}
 
 
-def test_openapi(published: Path) -> None:
+def test_openapi(published: Path, tmp_path: Path) -> None:
     """Every route is described with its body and an example that works, dialects included; no dangling refs."""
 
     async def story(client: httpx.AsyncClient, service: Service) -> None:
+        client.headers["authorization"] = "Bearer key"
         schema = (await client.get("/openapi.json")).json()
         assert set(schema["paths"]) > NATIVE
         for template, operations in schema["paths"].items():
@@ -73,7 +74,9 @@ def test_openapi(published: Path) -> None:
         assert (await client.get("/openapi.json")).json() == schema
         assert (await client.get("/docs")).status_code == 200
 
-    with_api(settings_for(published), story)
+    (tmp_path / "keys").write_text("key")
+    feedback = {"url": f"sqlite:///{tmp_path / 'votes.db'}"}
+    with_api(settings_for(published, keys={"admin_file": tmp_path / "keys"}, feedback=feedback), story)
 
 
 def examples(operation: Any) -> list[Any]:

@@ -2,12 +2,14 @@
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from service.errors import FeedbackUnavailable
 from service.feedback.database import FeedbackStore
+from tests.e2e.feedback import votes_outlive_the_process
 from tests.service.feedback.stories import Fresh, StoreStories, opened, vote
 from tests.system.postgres import databases
 
@@ -39,7 +41,7 @@ def test_a_vote_is_numbered_only_when_the_one_before_is_committed(fresh: Fresh) 
                 "SELECT nextval(pg_get_serial_sequence('feedback_votes', 'number'))"
             ).scalar_one()
             second.start()
-            _await_waiter(url)
+            _await_waiter(url, second)
             assert other.cursor() == number - 1
         second.join(60)
         assert other.cursor() == number + 1
@@ -66,8 +68,16 @@ def test_a_database_that_is_not_there_is_unavailable() -> None:
     assert "somebody" not in raised.value.message
 
 
-def _await_waiter(url: str) -> None:
-    """Until a transaction waits for the writers' lock."""
+def test_votes_outlive_the_process(
+    fresh: Fresh, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole service on PostgreSQL."""
+    votes_outlive_the_process(fresh(), published, tmp_path, monkeypatch)
+
+
+def _await_waiter(url: str, writer: threading.Thread) -> None:
+    """Until a writer's transaction waits for the writers' lock."""
+    waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
     with psycopg.connect(url, autocommit=True) as connection:
-        while not connection.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchone():
-            connection.execute("SELECT pg_sleep(0.01)")
+        while not connection.execute(waiting).fetchone():
+            assert writer.is_alive(), "the second writer did not wait"

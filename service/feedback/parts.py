@@ -1,0 +1,91 @@
+"""The long-lived parts of feedback: the store and what remembers pairs for it. None of them without a URL."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+from service.errors import FeedbackDisabled, FeedbackUnavailable
+from service.feedback.connect import POOL
+from service.feedback.database import FeedbackStore
+from service.feedback.recorder import Recorder
+from service.settings import FeedbackSettings
+from service.telemetry.logs import get_logger
+from service.telemetry.metrics import Metrics
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where votes go."""
+
+    store: FeedbackStore
+    recorder: Recorder
+    threads: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, POOL, thread_name_prefix="votes"))
+    """Of its own: however slow the database is, it takes no thread from scoring or loading."""
+
+    async def call(self, work: Callable[..., Result], *given: object) -> Result:
+        """Run what blocks in one of its threads."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, partial(work, *given))
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackParts:
+    """One for a process."""
+
+    kept: Kept | None
+    remember: bool
+
+    def require(self) -> Kept:
+        """The store and the recorder.
+
+        Raises:
+            FeedbackDisabled: no database is configured.
+        """
+        if self.kept is None:
+            raise FeedbackDisabled("feedback is off: name a database with feedback.url")
+        return self.kept
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Open the store; at the end write what waits, and close it.
+
+        A database that does not answer now may do so later, and the service scores without it.
+
+        Raises:
+            ConfigurationError: the database will never do.
+        """
+        if self.kept is None:
+            yield
+            return
+        try:
+            await self.kept.call(self.kept.store.open)
+        except FeedbackUnavailable:
+            get_logger(__name__).error("feedback_unavailable_at_start")
+        if self.remember:
+            self.kept.recorder.start()
+        try:
+            yield
+        finally:
+            await self.kept.call(self.kept.recorder.close)
+            await self.kept.call(self.kept.store.close)
+            self.kept.threads.shutdown(wait=False)
+
+
+def build_feedback(settings: FeedbackSettings, metrics: Metrics) -> FeedbackParts:
+    """Wire the parts; nothing is connected yet.
+
+    Raises:
+        ConfigurationError: a URL of another database, or PostgreSQL without its driver.
+    """
+    if settings.url is None:
+        return FeedbackParts(None, remember=False)
+    store = FeedbackStore(settings.url.get_secret_value())
+    dropped = metrics.feedback_remember_dropped.inc
+    recorder = Recorder(store, hours=settings.remember_hours, dropped=dropped, clock=time.time)
+    return FeedbackParts(Kept(store, recorder), settings.remember)
