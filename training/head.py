@@ -43,7 +43,7 @@ def keep_fp32(head: nn.Linear) -> None:
         with torch.autocast(input_ND.device.type, enabled=False):
             return F.linear(input_ND.float(), head.weight, head.bias)
 
-    head.forward = forward  # type: ignore[method-assign]
+    head.forward = forward  # type: ignore[method-assign, assignment]
 
 
 class HeadInputs:

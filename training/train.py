@@ -58,7 +58,7 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> TrainRe
             f"{torch.cuda.device_count()} GPUs, {trainer.args.world_size} of them used; for all: torchrun "
             f"--nproc-per-node {torch.cuda.device_count()} -m plurality train ..."
         )
-    _keep_settings(config)
+    _keep_settings(config, trainer.args.world_size)
     outcome = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     metrics = _validation_metrics(trainer) if validation_set else {}
     if not is_first():
@@ -108,13 +108,14 @@ def _resume_point(config: TrainConfig) -> Path | None:
     return found if config.resume else None
 
 
-def _keep_settings(config: TrainConfig) -> None:
+def _keep_settings(config: TrainConfig, processes: int) -> None:
     """Write what the run was started with; a resumed run that differs would be no run at all, but two halves.
 
     Raises:
         TrainingError: names the settings, or the data, that are not those of the interrupted run.
     """
     own = config.model_dump(mode="json", exclude={"data", "validation", "output", "resume", "report_to"})
+    own["processes"] = processes
     own["data"] = file_digest(config.data)
     own["validation"] = file_digest(config.validation) if config.validation else None
     path = config.output / STARTED
@@ -178,6 +179,7 @@ def _save(trainer: PairTrainer, base: Checkpoint, config: TrainConfig, findings:
     _tokenizer(config.model).save_pretrained(config.output)
     settings = config.model_dump(mode="json", exclude={"data", "validation", "output", "resume"})
     settings["model"] = base.source
+    settings["processes"] = trainer.args.world_size
     if not config.lora_rank:
         settings = {name: value for name, value in settings.items() if not name.startswith("lora_")}
     digests = {"train": file_digest(config.data)}

@@ -1,5 +1,6 @@
 """transformers.Trainer with the pairwise loss. Everything else (resume, devices, logging) is the library's."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,10 @@ REPORTS = "reports"
 class PairTrainer(Trainer):  # type: ignore[misc]
     """Trains a sequence classifier with one label on pairs.
 
-    The loss of an optimizer step is the mean over all its pairs, however they are spread over micro-batches; with MORE
-    Σ λ_k L_k, each L_k a mean over all the step's pairs of source k. λ then needs the whole step's head inputs first:
-    where a step has several micro-batches, they are run forward once more without gradients, on the same dropout (about
-    a third more work); where it has one, its own forward pass is enough and MORE costs nothing.
+    The loss of an optimizer step is the mean over all its pairs, however they are spread over micro-batches and
+    processes; with MORE Σ λ_k L_k, each L_k a mean over all the step's pairs of source k. λ then needs the whole step's
+    head inputs first: where a step has several micro-batches, they are run forward once more without gradients, on the
+    same dropout (about a third more work); where it has one, its own forward pass is enough and MORE costs nothing.
     """
 
     def __init__(self, *, sampler: Any, centring: float = 0.0, more: More | None = None, **named: Any) -> None:
@@ -63,7 +64,8 @@ class PairTrainer(Trainer):  # type: ignore[misc]
                     self._observe(self.more, alone, self._prepare_inputs(dict(batch)), detach=True)
             self.more.solve(self._total)
         own: torch.Tensor = super().training_step(model, inputs, *rest)
-        return self._total(own).to(own.device) / self.args.world_size
+        loss: torch.Tensor = self._total(own).to(own.device) / self.args.world_size
+        return loss
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
         if self.more and model.training and not self.more.solved:
@@ -90,7 +92,7 @@ class PairTrainer(Trainer):  # type: ignore[misc]
 
         It divides by the number of micro-batches, and the gradients' mean over processes divides by theirs.
         """
-        divided = len(self._micro_batches) * self.args.world_size
+        divided: int = len(self._micro_batches) * self.args.world_size
         if self.more:
             return divided * (self.more.share(targets.source_B) * loss_B).sum()
         return (targets.counted * loss_B).sum() * (divided / self._pairs)
@@ -178,6 +180,9 @@ def _arguments(config: TrainConfig, model: Any, *, evaluate: bool) -> TrainingAr
         raise TrainingError(f"{torch.cuda.get_device_name()} has no bf16; leave --precision out")
     if config.gradient_checkpointing and not plain(model).supports_gradient_checkpointing:
         raise TrainingError(f"{type(plain(model)).__name__} has no gradient checkpointing; leave the option out")
+    if not torch.cuda.is_available():
+        # Several processes would each be given a "cpu:1", which torch does not load a checkpoint to.
+        os.environ.setdefault("ACCELERATE_TORCH_DEVICE", "cpu")
     arguments = TrainingArguments(
         output_dir=str(config.output / CHECKPOINTS),
         logging_dir=str(config.output / REPORTS),

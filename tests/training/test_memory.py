@@ -94,9 +94,12 @@ def test_bf16_trains(bert: Path, data: Path, tmp_path: Path, changes: dict[str, 
 
     def compute_loss(self: PairTrainer, model: Any, inputs: Any, **named: Any) -> Any:
         head = find_head(self.accelerator.unwrap_model(model).base_model.model if "lora_rank" in changes else model)
-        hook = head.register_forward_hook(
-            lambda _, given, made: (seen["body"].add(given[0].dtype), seen["rewards"].add(made.dtype), None)[-1]
-        )
+
+        def see(_: Any, given: tuple[torch.Tensor], made: torch.Tensor) -> None:
+            seen["body"].add(given[0].dtype)
+            seen["rewards"].add(made.dtype)
+
+        hook = head.register_forward_hook(see)
         result = real(self, model, inputs, **named)
         hook.remove()
         loss = result[0] if isinstance(result, tuple) else result

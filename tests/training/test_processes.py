@@ -21,6 +21,7 @@ from model_export.checkpoint import TRAINING_RECORD
 from tests.e2e.process import ROOT
 from tests.tiny import build_tiny_checkpoint
 from tests.training.data import mixed, planted, same_bits, settings, write_jsonl
+from training.errors import TrainingError
 from training.more import LAMBDA
 from training.sampling import EpochSampler, PaddedSampler
 from training.train import train
@@ -149,6 +150,9 @@ def test_two_processes_resume(tmp_path: Path) -> None:
         path.unlink()
     shutil.rmtree(cut / "checkpoints" / "checkpoint-10")
     assert {path.name for path in (cut / "checkpoints").iterdir()} == {"checkpoint-9"}
+    changes = {"batch_size": 4, "epochs": 2, "save_steps": 3, "lora_rank": 4, "lora_dropout": 0.2}
+    with pytest.raises(TrainingError, match="had another processes;"):
+        train(settings(model, data, cut, resume=True, **changes), say=quiet)
     done = torchrun(model, data, cut, *words, "--resume")
     assert done.stdout.count("trained 10 steps") == 1
     assert same_bits(tmp_path / "whole", cut)

@@ -52,5 +52,5 @@ def test_unknown_reporter(tmp_path: Path) -> None:
 @pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="wandb is there")
 def test_missing_package() -> None:
     """A reporter whose package is not installed says what to install."""
-    with pytest.raises(TrainingError, match="report_to: .*pip install wandb"):
+    with pytest.raises(TrainingError, match=r"report_to: .*pip install wandb"):
         reporters("wandb")
