@@ -180,6 +180,8 @@ def _arguments(config: TrainConfig, model: Any, *, evaluate: bool) -> TrainingAr
         raise TrainingError(f"{torch.cuda.get_device_name()} has no bf16; leave --precision out")
     if config.gradient_checkpointing and not plain(model).supports_gradient_checkpointing:
         raise TrainingError(f"{type(plain(model)).__name__} has no gradient checkpointing; leave the option out")
+    # The library keeps a run's precision in the environment, where the process's next run would find it.
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if config.precision == "bf16" else "no"
     if not torch.cuda.is_available():
         # Several processes would each be given a "cpu:1", which torch does not load a checkpoint to.
         os.environ.setdefault("ACCELERATE_TORCH_DEVICE", "cpu")

@@ -146,6 +146,14 @@ def test_bf16_rewards_tell_answers_apart(bert: Path, data: Path, tmp_path: Path)
     assert not torch.equal(found, found.bfloat16().float())
 
 
+def test_fp32_after_bf16(bert: Path, data: Path, tmp_path: Path) -> None:
+    """A run in fp32 is the same before and after one in bf16 in the same process: the library's setting is not kept."""
+    for name, precision in (("before", "fp32"), ("between", "bf16"), ("after", "fp32")):
+        train(settings(bert, data, tmp_path / name, precision=precision, epochs=0.5), say=quiet)
+    assert same_bits(tmp_path / "before", tmp_path / "after")
+    assert not same_bits(tmp_path / "before", tmp_path / "between")
+
+
 def test_bf16_where_the_gpu_has_none(bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A GPU without bf16 is refused by its name, with the cure."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
