@@ -42,6 +42,8 @@ class Checkpoint:
     model: Any
     tokeniser: Tokeniser
     record: TrainingRecord
+    new_weights: tuple[str, ...] = ()
+    """Names of the weights that the source lacks, started at random: a new head, and a new pooler before it."""
 
     @property
     def format(self) -> PairFormat | ChatFormat:
@@ -102,13 +104,13 @@ def open_checkpoint(source: str, *, max_length: int | None = None, new_head: boo
     form = _saved_format(saved, max_length) or detect_format(hf_tokenizer, config, max_length=max_length)
     # What is trained here learns with the padding that its format has; a published head is read as it was published.
     by_mask = isinstance(form, ChatFormat) and published_pad_id(config) is None and not new_head
-    model = _open_model(source, config, form.pad_id, new_head=new_head)
+    model, new_weights = _open_model(source, config, form.pad_id, new_head=new_head)
     if by_mask:
         pool_by_mask(model)
     _check_length(model, form.max_length, source)
     tokeniser = Tokeniser.from_json(hf_tokenizer.backend_tokenizer.to_str(), form)
     record = TrainingRecord(**{key: saved[key] for key in ("objective", "training", "data_sha256") if key in saved})
-    return Checkpoint(public_name(source), model, tokeniser, record)
+    return Checkpoint(public_name(source), model, tokeniser, record, new_weights)
 
 
 def public_name(source: str) -> str:
@@ -126,7 +128,7 @@ def _check_config(config: Any, source: str, *, new_head: bool) -> None:
         )
 
 
-def _open_model(source: str, config: Any, pad_id: int, *, new_head: bool) -> Any:
+def _open_model(source: str, config: Any, pad_id: int, *, new_head: bool) -> tuple[Any, tuple[str, ...]]:
     extra = {"attn_implementation": "eager"} if config.model_type in FUSED_ATTENTION_TYPES else {}
     config.pad_token_id = pad_id
     try:
@@ -139,7 +141,7 @@ def _open_model(source: str, config: Any, pad_id: int, *, new_head: bool) -> Any
         raise UnsupportedModel(
             f"{source} has no trained reward head: {', '.join(sorted(report['missing_keys'])[:4])} would be random"
         )
-    return model.eval()
+    return model.eval(), tuple(sorted(report["missing_keys"]))
 
 
 def _check_length(model: Any, max_length: int, source: str) -> None:

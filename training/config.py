@@ -16,6 +16,15 @@ def _bt_is_baseline(value: Any) -> Any:
     return "baseline" if value == "bt" else value
 
 
+def _no_fp16(value: Any) -> Any:
+    if value == "fp16":
+        raise ValueError(
+            "fp16 is not offered: its numbers end at 65504, DeBERTa's attention scores went beyond and became NaN "
+            "(microsoft/DeBERTa#77), and small gradients vanish; use bf16, which has the range of fp32, or fp32"
+        )
+    return value
+
+
 class TrainConfig(BaseModel):
     """What `train` needs to know."""
 
@@ -40,7 +49,7 @@ class TrainConfig(BaseModel):
     """ε of λ ← (1 − ε)λ + ε/K; the paper has none, and a source that is learned then takes all the weight."""
     epochs: Positive = 1.0
     batch_size: int = Field(default=16, ge=1)
-    """Pairs per step and device."""
+    """Pairs of a micro-batch on each process."""
     gradient_accumulation: int = Field(default=1, ge=1)
     learning_rate: Positive = 2e-5
     warmup_ratio: float = Field(default=0.1, ge=0, lt=1)
@@ -48,13 +57,22 @@ class TrainConfig(BaseModel):
     max_length: int | None = Field(default=None, ge=8)
     freeze_layers: int = Field(default=0, ge=0)
     """Embeddings and this many lowest layers keep their weights."""
-    precision: Literal["fp32", "bf16"] = "fp32"
+    lora_rank: int = Field(default=0, ge=0)
+    """r of LoRA (arXiv 2106.09685): W + (α/r)·BA on the linear layers, B and A alone are trained; 0 trains W itself."""
+    lora_alpha: Positive = 16.0
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
+    lora_targets: str = "all-linear"
+    """Last parts of the names of the layers that get LoRA, with commas between; the head is always trained in full."""
+    gradient_checkpointing: bool = False
+    """Compute a layer's activations again on the way back instead of keeping them."""
+    precision: Annotated[Literal["fp32", "bf16"], BeforeValidator(_no_fp16)] = "fp32"
+    """fp32, or bf16 autocast with weights, head, differences and losses in fp32."""
     save_steps: int | None = Field(default=None, ge=1)
     """Steps between resumable checkpoints; by default one an epoch."""
     resume: bool = False
     seed: int = 0
     report_to: str = "none"
-    """Where transformers.Trainer reports: none, tensorboard, wandb, ..."""
+    """Where transformers.Trainer reports, with commas between: none, tensorboard, wandb, ..."""
 
     @model_validator(mode="after")
     def _has_effect(self) -> "TrainConfig":
@@ -67,7 +85,14 @@ class TrainConfig(BaseModel):
             raise ValueError(f"mix_alpha has no effect on {self.objective}: only on mix")
         if self.more_floor and not self.more:
             raise ValueError("more_floor has no effect without more")
+        if not self.lora_rank:
+            self._no_lora()
         return self
+
+    def _no_lora(self) -> None:
+        for name in ("lora_alpha", "lora_dropout", "lora_targets"):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} has no effect without lora_rank")
 
     @property
     def recipe(self) -> Recipe:

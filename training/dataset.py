@@ -1,7 +1,7 @@
 """Rows to token ids, through the tokeniser that will serve, and batches for the trainer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from service.runtime.backend import pad
 from service.tokenise import Tokeniser
 from training.errors import BadRow, DataError, TrainingError
 from training.margins import contradicted, judged_share
+from training.objectives import PADDING
 from training.rows import PreferenceRow
 from training.targets import Recipe, Target, targets_for
 
@@ -25,7 +26,8 @@ class Example:
     b: Encoding
     label: float
     target: Target
-    source: str
+    source: str | None
+    """None: the pair only fills a batch, see `PaddedSampler`."""
 
 
 class PairDataset(Dataset[Any]):
@@ -57,13 +59,16 @@ class PairDataset(Dataset[Any]):
         self.dropped = len(rows) - len(self.examples)
         self.judged = sum(judged_share(row) is not None for row in rows)
         self.contradicted = sum(map(contradicted, rows))
-        self.sources = tuple(sorted({example.source for example in self.examples}))
+        self.sources = tuple(sorted({example.source for example in self.examples if example.source is not None}))
 
     def __len__(self) -> int:
         return len(self.examples)
 
     def __getitem__(self, index: int) -> Example:
-        return self.examples[index]
+        """Pair `index`; from the length on the pairs once more, as padding."""
+        if index < len(self.examples):
+            return self.examples[index]
+        return replace(self.examples[index - len(self.examples)], source=None)
 
     @property
     def lengths(self) -> list[int]:
@@ -74,7 +79,7 @@ class PairDataset(Dataset[Any]):
     def source_ids(self) -> list[int]:
         """Of each pair, the place of its source in `sources`."""
         place = {name: index for index, name in enumerate(self.sources)}
-        return [place[example.source] for example in self.examples]
+        return [place[example.source] for example in self.examples if example.source is not None]
 
 
 def _encode(rows: Sequence[PreferenceRow], tokeniser: Tokeniser, source: str) -> list[Encoding]:
@@ -94,7 +99,7 @@ class Collator:
 
     format: Any
     sources: Sequence[str] = ()
-    """Of the training set; the source of a pair that is none of them is -1."""
+    """Of the training set first; the source of a pair that is none of them is -1."""
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
         batch = pad([e.a for e in examples] + [e.b for e in examples], self.format.pad_id)
@@ -109,5 +114,5 @@ class Collator:
 
     def _columns(self, example: Example) -> tuple[float, float, float, float, int]:
         target, source = example.target, example.source
-        place = self.sources.index(source) if source in self.sources else -1
+        place = PADDING if source is None else self.sources.index(source) if source in self.sources else -1
         return example.label, target.target, target.margin, target.weight, place

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
 from training.errors import TrainingError
@@ -22,14 +23,27 @@ def find_head(model: Any) -> nn.Linear:
     found = [
         part
         for part in model.modules()
-        if isinstance(part, nn.Linear) and part.out_features == 1 and id(part) not in body
+        if isinstance(part, nn.Linear)
+        and part.out_features == 1
+        and id(part) not in body
+        and part.weight.requires_grad  # LoRA keeps the head that it started from beside the one that it trains
     ]
     if len(found) != 1:
         raise TrainingError(
-            f"MORE needs a reward head that ends in one linear layer with one output; {type(model).__name__} has "
-            f"{len(found) or 'none'}"
+            "MORE and bf16 need a reward head that ends in one linear layer with one output; "
+            f"{type(model).__name__} has {len(found) or 'none'}"
         )
     return found[0]
+
+
+def keep_fp32(head: nn.Linear) -> None:
+    """Let it compute in fp32 under autocast: bf16 knows rewards near 4 to 1/32, too coarse for their differences."""
+
+    def forward(input_ND: Tensor) -> Tensor:
+        with torch.autocast(input_ND.device.type, enabled=False):
+            return F.linear(input_ND.float(), head.weight, head.bias)
+
+    head.forward = forward  # type: ignore[method-assign, assignment]
 
 
 class HeadInputs:

@@ -14,7 +14,7 @@ B pairs of a micro-batch, K sources, D features of the head's input.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -79,12 +79,16 @@ class More:
         self._loss_K.index_add_(0, source_B, loss_B)
         self._count_K += torch.bincount(source_B, minlength=count)
 
-    def solve(self) -> None:
+    def solve(self, total: Callable[[Tensor], Tensor] = lambda own: own) -> None:
         """λ of the step from all that was observed.
+
+        Args:
+            total: sums a tensor over all processes that share the step.
 
         Raises:
             TrainingError: the gradients are not finite: training has diverged.
         """
+        self._gradient_KD, self._loss_K, self._count_K = map(total, (self._gradient_KD, self._loss_K, self._count_K))
         mean_KD = self._gradient_KD / self._count_K[:, None]
         if not bool(torch.isfinite(mean_KD).all()):
             raise TrainingError("the head's gradients are not finite: training has diverged, lower the learning rate")

@@ -19,9 +19,11 @@ from torch import Tensor
 from training.targets import Objective
 
 __all__ = [
-    "Objective", "PairTargets", "batch_losses", "loss_slopes", "pair_losses", "pairwise_loss", "rewards_to_gap",
-    "rewards_to_sum",
+    "PADDING", "Objective", "PairTargets", "batch_losses", "loss_slopes", "pair_losses", "pairwise_loss",
+    "rewards_to_gap", "rewards_to_sum",
 ]  # fmt: skip
+
+PADDING = -2
 
 
 class PairTargets(NamedTuple):
@@ -33,12 +35,17 @@ class PairTargets(NamedTuple):
     margin_B: Tensor
     weight_B: Tensor
     source_B: Tensor
-    """Index of the pair's source, for MORE."""
+    """Index of the pair's source; `PADDING` for a repeat that fills a batch and has no part in the loss."""
 
     @classmethod
     def of(cls, labels_B5: Tensor) -> "PairTargets":
         """From the collator's column order, which is that of the fields."""
         return cls(*labels_B5.unbind(dim=1))
+
+    @property
+    def counted(self) -> Tensor:
+        """1 for a pair, 0 for padding, shape [B]."""
+        return (self.source_B != PADDING).to(self.source_B.dtype)
 
 
 def pair_losses(gap_B: Tensor, target_B: Tensor, margin_B: Tensor, weight_B: Tensor | None = None) -> Tensor:

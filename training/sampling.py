@@ -28,6 +28,35 @@ class EpochSampler(LengthGroupedSampler):  # type: ignore[misc]
         self.generator.manual_seed(self.seed + epoch)
 
 
+class PaddedSampler(Sampler[int]):
+    """An order filled up so that each process gets as many full batches: otherwise the last one's others would wait.
+
+    What fills it up is the last pair again, `pairs` added to its index, by which the data set knows that it does not
+    count: every pair counts once an epoch.
+    """
+
+    def __init__(self, order: EpochSampler, multiple: int, *, pairs: int) -> None:
+        """Args:
+        order: of all pairs.
+        multiple: pairs of a micro-batch, over all processes.
+        pairs: how many there are.
+        """
+        self.order, self.pairs, self.missing = order, pairs, -pairs % multiple
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by accelerate at the start of every epoch, the resumed one included."""
+        self.order.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return self.pairs + self.missing
+
+    def __iter__(self) -> Iterator[int]:
+        index = 0
+        for index in self.order:
+            yield index
+        yield from [index + self.pairs] * self.missing
+
+
 class BalancedSampler(Sampler[int]):
     """As many pairs of each source in every optimizer step (arXiv 2312.07401, §5: 16 of each of 5).
 

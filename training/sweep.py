@@ -75,6 +75,8 @@ def read_run(place: Path, rate: float, seed: int) -> Run:
         raise TrainingError(f"{place} holds a run with other settings; choose another --output")
     if "validation_loss" not in record:
         raise TrainingError(f"{place} was trained without --validation: there is nothing to choose by")
+    if "validation_accuracy" not in record:
+        raise TrainingError(f"{place}: all held-out pairs are ties, so that no run has an accuracy")
     return Run(rate, seed, place.name, record["validation_loss"], record["validation_accuracy"])
 
 

@@ -1,20 +1,24 @@
 """One training run, start to end: load, tokenise, train, evaluate, save."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
 
 from model_export.checkpoint import TRAINING_RECORD, Checkpoint, open_checkpoint
 from training.config import TrainConfig
 from training.dataset import Collator, PairDataset
 from training.errors import TrainingError
+from training.freeze import freeze_lowest
 from training.load import file_digest, load_rows
+from training.lora import add_lora, merged
 from training.plots import plot_weights, weights_of
-from training.trainer import PairTrainer, build_trainer, freeze_lowest, last_checkpoint
+from training.processes import is_first
+from training.trainer import PairTrainer, build_trainer, last_checkpoint
 
 MORE_PLOT = "more.png"
 STARTED = "run.json"
@@ -39,22 +43,60 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> TrainRe
         TrainingError: nothing to resume, other settings than the run that is resumed, or an output that holds a run.
         UnsupportedModel: the base model cannot be a reward model here.
     """
+    say = say if is_first() else _nothing
     resume = _resume_point(config)
     transformers.set_seed(config.seed)
     base = open_checkpoint(config.model, max_length=config.max_length, new_head=True)
     train_set = _dataset(config.data, base, config)
     validation_set = _dataset(config.validation, base, config, keep_dropped=True) if config.validation else None
     say(_summary(config, train_set, validation_set))
-    freeze_lowest(base.model, config.freeze_layers)
-    collator = Collator(base.format, train_set.sources)
-    trainer = build_trainer(config, base.model, train_set, validation_set, collator)
-    _keep_settings(config)
+    more = sorted(set(validation_set.sources) - set(train_set.sources)) if validation_set else []
+    collator = Collator(base.format, (*train_set.sources, *more))
+    trainer = build_trainer(config, _trainable(base, config, say), train_set, validation_set, collator)
+    if trainer.args.world_size < torch.cuda.device_count():
+        say(
+            f"{torch.cuda.device_count()} GPUs, {trainer.args.world_size} of them used; for all: torchrun "
+            f"--nproc-per-node {torch.cuda.device_count()} -m plurality train ..."
+        )
+    _keep_settings(config, trainer.args.world_size)
     outcome = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     metrics = _validation_metrics(trainer) if validation_set else {}
+    if not is_first():
+        return TrainResult(config.output, outcome.global_step, outcome.metrics["train_runtime"], metrics)
     if config.more:
         plot_weights(trainer.state.log_history, config.output / MORE_PLOT)
     _save(trainer, base, config, _findings(trainer, train_set, metrics))
     return TrainResult(config.output, outcome.global_step, outcome.metrics["train_runtime"], metrics)
+
+
+def by_source(figures: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Validation figures of all pairs under "", then those of each source under " of <source>"."""
+    found: dict[str, dict[str, float]] = {}
+    for key, value in figures.items():
+        name, _, source = key.partition("/")
+        found.setdefault(f" of {source}" if source else "", {})[name] = value
+    return found
+
+
+def _nothing(_: str) -> None:
+    """One process speaks for all."""
+
+
+def _trainable(base: Checkpoint, config: TrainConfig, say: Callable[[str], None]) -> Any:
+    freeze_lowest(base.model, config.freeze_layers)
+    if not config.lora_rank:
+        return base.model
+    model = add_lora(
+        base.model,
+        rank=config.lora_rank,
+        alpha=config.lora_alpha,
+        dropout=config.lora_dropout,
+        targets=config.lora_targets,
+        new_weights=base.new_weights,
+    )
+    trained, every = model.get_nb_trainable_parameters()
+    say(f"LoRA: {trained:,} of {every:,} weights are trained ({trained / every:.2%}), the head among them")
+    return model
 
 
 def _resume_point(config: TrainConfig) -> Path | None:
@@ -66,13 +108,14 @@ def _resume_point(config: TrainConfig) -> Path | None:
     return found if config.resume else None
 
 
-def _keep_settings(config: TrainConfig) -> None:
+def _keep_settings(config: TrainConfig, processes: int) -> None:
     """Write what the run was started with; a resumed run that differs would be no run at all, but two halves.
 
     Raises:
         TrainingError: names the settings, or the data, that are not those of the interrupted run.
     """
     own = config.model_dump(mode="json", exclude={"data", "validation", "output", "resume", "report_to"})
+    own["processes"] = processes
     own["data"] = file_digest(config.data)
     own["validation"] = file_digest(config.validation) if config.validation else None
     path = config.output / STARTED
@@ -83,6 +126,8 @@ def _keep_settings(config: TrainConfig) -> None:
             raise TrainingError(
                 f"the interrupted run in {config.output} had another {names}; resume it as it was begun"
             )
+        return
+    if not is_first():
         return
     config.output.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(own, indent=2, sort_keys=True) + "\n")
@@ -123,15 +168,20 @@ def _findings(trainer: PairTrainer, train_set: PairDataset, metrics: dict[str, f
 
 def _validation_metrics(trainer: PairTrainer) -> dict[str, float]:
     raw: dict[str, Any] = trainer.evaluate()
-    return {key.removeprefix("eval_"): float(raw[key]) for key in ("eval_loss", "eval_accuracy", "eval_reward_gap")}
+    figures = ("loss", "accuracy", "reward_gap", "ece", "nll")
+    named = {key.removeprefix("eval_"): value for key, value in raw.items()}
+    return {key: float(value) for key, value in named.items() if key.partition("/")[0] in figures}
 
 
 def _save(trainer: PairTrainer, base: Checkpoint, config: TrainConfig, findings: dict[str, float]) -> None:
     """The record last: a directory that has it is complete."""
-    trainer.model.save_pretrained(config.output, safe_serialization=True)
+    merged(trainer.model).save_pretrained(config.output, safe_serialization=True)
     _tokenizer(config.model).save_pretrained(config.output)
     settings = config.model_dump(mode="json", exclude={"data", "validation", "output", "resume"})
     settings["model"] = base.source
+    settings["processes"] = trainer.args.world_size
+    if not config.lora_rank:
+        settings = {name: value for name, value in settings.items() if not name.startswith("lora_")}
     digests = {"train": file_digest(config.data)}
     if config.validation:
         digests["validation"] = file_digest(config.validation)

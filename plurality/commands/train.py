@@ -32,6 +32,8 @@ class TrainPrecision(StrEnum):
 
     fp32 = "fp32"
     bf16 = "bf16"
+    fp16 = "fp16"
+    """Named so that its refusal can say why."""
 
 
 _OBJECTIVE = (
@@ -75,7 +77,7 @@ def train(
         float, typer.Option(help="ε of λ <- (1 - ε)λ + ε/K: a source that is learned takes not all weight.")
     ] = 0.0,
     epochs: Annotated[float, typer.Option(help="Passes over the data.")] = 1.0,
-    batch_size: Annotated[int, typer.Option(help="Pairs a step and device.")] = 16,
+    batch_size: Annotated[int, typer.Option(help="Pairs a batch and process.")] = 16,
     gradient_accumulation: Annotated[
         int, typer.Option(help="Batches a step: the loss is the mean of all their pairs.")
     ] = 1,
@@ -84,7 +86,20 @@ def train(
     weight_decay: Annotated[float, typer.Option(help="AdamW's weight decay.")] = 0.01,
     max_length: Annotated[int | None, typer.Option(help="Tokens an item (default: what the model can).")] = None,
     freeze_layers: Annotated[int, typer.Option(help="Keep embeddings and so many lowest layers as they are.")] = 0,
-    precision: Annotated[TrainPrecision, typer.Option(help="bf16 needs a GPU that has it.")] = TrainPrecision.fp32,
+    lora_rank: Annotated[
+        int, typer.Option(help="LoRA: train W + (α/r)·BA with B, A of this rank r (0: W itself). Saved merged.")
+    ] = 0,
+    lora_alpha: Annotated[float, typer.Option(help="α of LoRA.")] = 16.0,
+    lora_dropout: Annotated[float, typer.Option(help="Dropout before A.")] = 0.0,
+    lora_targets: Annotated[
+        str, typer.Option(help="Layers with LoRA: all-linear, or names: q_proj,v_proj. The head is trained in full.")
+    ] = "all-linear",
+    gradient_checkpointing: Annotated[
+        bool, typer.Option("--gradient-checkpointing", help="Less memory, a third more work, the same gradients.")
+    ] = False,
+    precision: Annotated[
+        TrainPrecision, typer.Option(help="bf16: autocast; weights, head and loss stay fp32. fp16 is refused.")
+    ] = TrainPrecision.fp32,
     save_steps: Annotated[int | None, typer.Option(help="Steps between checkpoints (default: an epoch).")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --output.")] = False,
     seed: Annotated[int, typer.Option(help="Weights of a new head, order of the pairs.")] = 0,
@@ -102,6 +117,9 @@ def train(
 
     --model demo is the small MiniLM encoder of the extra `demo`. The checkpoint holds its own configuration; give it
     to `plurality export` next.
+
+    Several GPUs, or processes: torchrun --nproc-per-node 2 -m plurality train ... A step then has batch size ×
+    processes × accumulation pairs, and is the step that one process with as many pairs would take.
     """
     if watch is not None:
         from plurality.sidecar.start import start
@@ -112,6 +130,8 @@ def train(
         raise typer.BadParameter("give --data and --output (or --watch FILE)")
     from plurality.demo.encoder import resolve_model
     from training.config import checked_config
+    from training.processes import is_first
+    from training.train import by_source
     from training.train import train as run
 
     result = run(
@@ -134,6 +154,11 @@ def train(
             weight_decay=weight_decay,
             max_length=max_length,
             freeze_layers=freeze_layers,
+            lora_rank=lora_rank,
+            lora_alpha=lora_alpha,
+            lora_dropout=lora_dropout,
+            lora_targets=lora_targets,
+            gradient_checkpointing=gradient_checkpointing,
             precision=precision.value,
             save_steps=save_steps,
             resume=resume,
@@ -142,9 +167,12 @@ def train(
         ),
         say=typer.echo,
     )
+    if not is_first():
+        return
     if more:
         typer.echo(f"weights of the sources over the run: {result.output / 'more.png'}")
     typer.echo(f"trained {result.steps} steps in {result.seconds:.0f} s -> {result.output}")
     if result.validation:
-        typer.echo("validation: " + ", ".join(f"{key} {value:.4f}" for key, value in result.validation.items()))
+        for name, figures in by_source(result.validation).items():
+            typer.echo(f"validation{name}: " + ", ".join(f"{key} {value:.4f}" for key, value in figures.items()))
     typer.echo(f"next: plurality export {result.output} --store STORE --name NAME --calibrate-on HELD_OUT.jsonl")

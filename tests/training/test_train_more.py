@@ -182,13 +182,6 @@ def test_batch_that_cannot_be_balanced(bert: Path, data: Path, tmp_path: Path) -
     assert not (tmp_path / "run").exists()
 
 
-def test_several_processes(bert: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each process would find its own λ: refused."""
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(TrainingError, match="MORE runs on one device"):
-        train(settings(bert, data, tmp_path / "run", more=True), say=quiet)
-
-
 def test_one_source(bert: Path, tmp_path: Path) -> None:
     """One source is no error, but said: its weight is always 1."""
     said: list[str] = []
