@@ -142,11 +142,15 @@ class FeedbackStore:
             return [to_vote(row) for row in found]
 
     def judged(self, model: str, digests: Sequence[str], since: float | None = None) -> list[Judged]:
-        """Votes of which all these versions have said something, by (created, id)."""
+        """Votes with what these versions have said of them so far, by (created, id).
+
+        Those that some version has not predicted are there too: whoever compares versions counts what is missing.
+        """
         sides = [predictions.alias() for _ in digests]
         query = select(votes, *(column for side in sides for column in side.c[2:]))
         for side, digest in zip(sides, digests, strict=True):
-            query = query.join(side, (side.c.number == votes.c.number) & (side.c.digest == digest))
+            there = (side.c.number == votes.c.number) & (side.c.digest == digest)
+            query = query.outerjoin(side, there)
         query = query.where(*chosen(model, since)).order_by(votes.c.created, votes.c.id)
         with self._database.read() as connection:
             return [to_judged(row, digests) for row in connection.execute(query)]

@@ -52,10 +52,11 @@ def to_scored_pair(row: Row[Any]) -> ScoredPair:
 
 
 def to_judged(row: Row[Any], digests: Sequence[str]) -> Judged:
-    """A row of `votes` followed by (reward_a, reward_b, probability) for each version."""
+    """A row of `votes` followed by (reward_a, reward_b, probability) for each version, None where it said nothing."""
     last = tuple(row)[-3 * len(digests) :] if digests else ()
     sides = [last[3 * i : 3 * i + 3] for i in range(len(digests))]
-    return Judged(to_vote(row), {digest: Prediction(*side) for digest, side in zip(digests, sides, strict=True)})
+    known = {digest: side for digest, side in zip(digests, sides, strict=True) if side[0] is not None}
+    return Judged(to_vote(row), {digest: Prediction(*side) for digest, side in known.items()})
 
 
 def _values_of_pair(pair: JudgedPair) -> dict[str, Any]:
