@@ -86,6 +86,15 @@ def test_a_change_moves_exactly_the_changed_mass(steps: list[Mapping[str, int]])
         before = after
 
 
+@settings(derandomize=True, deadline=None, max_examples=40)
+@given(st.tuples(st.integers(0, 100), st.integers(1, 100)), st.tuples(st.integers(0, 100), st.integers(1, 100)))
+def test_two_arms_need_no_ramp(one: tuple[int, int], two: tuple[int, int]) -> None:
+    """With two arms the least change follows from the weights alone, whatever they were before."""
+    before, after = (allocate({"a": (a,), "b": (b,)}) for a, b in (one, two))
+    moved = sum(old != new for old, new in zip(owners(before), owners(after), strict=True))
+    assert moved == abs(counts(before).get("a", 0) - counts(after).get("a", 0))
+
+
 def test_a_ramp_is_its_steps() -> None:
     """Weights given as a list are the same steps, whoever computes them, whenever."""
     steps = [{"a": 100, "b": 0, "c": 0}, {"a": 80, "b": 20, "c": 0}, {"a": 40, "b": 20, "c": 40}]

@@ -9,7 +9,7 @@ import pytest
 
 from service.errors import ConfigurationError
 from service.experiments.breaker import Breaker, BreakerRules
-from service.experiments.definition import as_plain, parse_experiment, read_file, since_of
+from service.experiments.definition import Experiment, as_plain, continued, parse_experiment, read_file, since_of
 from service.experiments.parts import read_key
 from service.experiments.registry import Registry
 from service.telemetry.metrics import Metrics
@@ -134,6 +134,27 @@ def test_a_file_that_changes(tmp_path: Path) -> None:
         assert not registry.entries["tone"].runs
 
     asyncio.run(story())
+
+
+def test_continued() -> None:
+    """New weights go behind the old ones; the same weights add nothing; a new arm had none; a ramp is meant."""
+
+    def with_weights(**weights: Any) -> Experiment:
+        return experiment(arms=[arm(name, "stable", weight=weight) for name, weight in weights.items()])
+
+    def ramp(before: Experiment, after: Experiment) -> list[Any]:
+        return [entry.weight for entry in continued(before, after).arms]
+
+    first = with_weights(current=90, new=10)
+    assert ramp(first, first) == [(90,), (10,)]
+    assert ramp(first, with_weights(new=50, current=50)) == [(10, 50), (90, 50)]
+    assert ramp(first, with_weights(current=80, new=10, third=10)) == [(90, 80), (10, 10), (0, 10)]
+    assert ramp(first, with_weights(current=80, third=20)) == [(80,), (20,)]
+    assert ramp(first, with_weights(current=[1, 2], new=[3, 4])) == [(1, 2), (3, 4)]
+    twice = continued(continued(first, with_weights(current=50, new=50)), with_weights(current=0, new=100))
+    assert [entry.weight for entry in twice.arms] == [(90, 50, 0), (10, 50, 100)]
+    shadow = experiment(arms=[*as_plain(first)["arms"], arm("quiet", "candidate", shadow=True)])
+    assert ramp(first, shadow) == [(90,), (10,), (0,)]
 
 
 def test_since() -> None:
