@@ -9,6 +9,7 @@ import yaml
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from service.errors import ConfigurationError
+from service.experiments.verdict import Criterion
 from service.repository.manifest import ModelName
 
 MAX_ARMS = 8
@@ -55,6 +56,14 @@ class Experiment(_Closed):
     """Chance that the report ever calls equal versions different."""
     min_votes: int = Field(default=200, ge=1)
     """Below so many votes the verdict is to hold."""
+    criterion: Criterion = "accuracy"
+    """What decides: accuracy, or the Brier score, which sees calibration too."""
+    margin: float = Field(default=0.0, ge=0, le=1)
+    """Loss of the criterion that is accepted: 0 asks for a gain, 0.01 of accuracy for a loss of less than a point."""
+    votes_per_prompt: int = Field(default=1, ge=1)
+    """A prompt counts once it has so many votes, with their mean: the size of the panel where one votes."""
+    slowdown: float = Field(default=1.5, ge=1)
+    """How many times the control's p95 latency an arm's may be."""
     overrides: bool = True
     """Whether a request may name its arm."""
     since: Annotated[AwareDatetime | None, Field(strict=False)] = None

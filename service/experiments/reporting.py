@@ -38,7 +38,11 @@ def report_on(entry: Entry, versions: Mapping[str, Resident], votes: Votes) -> l
             continue
         judged = votes.judged(experiment.model, (control.digest, version.digest), since)
         report = build_report(
-            judged, control=control.digest, treatment=version.digest, alpha=experiment.alpha / len(rivals)
+            judged,
+            control=control.digest,
+            treatment=version.digest,
+            alpha=experiment.alpha / len(rivals),
+            votes_per_prompt=experiment.votes_per_prompt,
         )
         verdict = decide(report, _health(entry, arm.name), _rules(experiment))
         found.append(ArmReport(arm.name, report, verdict))
@@ -54,7 +58,12 @@ def _problem(control: Resident | None, version: Resident | None) -> str | None:
 
 
 def _rules(experiment: Experiment) -> Rules:
-    return Rules(least_votes=experiment.min_votes)
+    return Rules(
+        criterion=experiment.criterion,
+        margin=experiment.margin,
+        least_votes=experiment.min_votes,
+        slowdown=experiment.slowdown,
+    )
 
 
 def _health(entry: Entry, arm: str) -> Health:

@@ -73,7 +73,7 @@ name = "tiny"
 work = "work"
 model = "checkpoint"
 feedback = "sqlite:///{folder}/feedback.db"
-min_new_votes = 200
+{"" if "min_new_votes" in settings else "min_new_votes = 200"}
 held_out_share = 0.4
 poll_s = 0.05
 {settings}
