@@ -70,12 +70,13 @@ image-lint: install ## hadolint on the Dockerfile, kubernetes-validate --strict 
 bench: install ## The service against the offline limit and against peers, which it installs; docs/results (40 minutes)
 	$(BIN)/python -m benchmarks.serving
 
-bench-more: install ## What each mechanism gains, the hot path, how cost grows, footprint, memory over ten minutes (30 minutes)
+bench-more: install ## What each mechanism gains, the hot path, how cost grows, footprint, memory over ten minutes, versions under load (35 minutes)
 	$(BIN)/python -m benchmarks.mechanisms
 	$(BIN)/python -m benchmarks.hot_path
 	$(BIN)/python -m benchmarks.growth
 	$(BIN)/python -m benchmarks.footprint
 	$(BIN)/python -m benchmarks.soak
+	$(BIN)/python -m benchmarks.publishing
 
 bench-gpu: install ## The service on a GPU against onnxruntime alone and torch fp16
 	$(BIN)/python -m benchmarks.gpu

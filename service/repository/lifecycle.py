@@ -104,11 +104,10 @@ class Lifecycle:
         """
         aliases, resident = self._of(model), self.resident(model)
         digest = aliases.previous(alias, resident)
-        left = aliases.served.get(alias)
+        left = aliases.served[alias]
         self.aliases[model] = aliases.hold(alias, digest, resident)
         self.settle()
-        if left is not None and self.book.get((model, left)):
-            self.book.note((model, left), reason=f"rolled_back:{cause}")
+        self.book.note((model, left), reason=f"rolled_back:{cause}")
         return digest
 
     def set_alias(self, model: str, alias: str, digest: str) -> None:

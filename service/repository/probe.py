@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +57,7 @@ class Probe:
         memory = self._limits.memory_bytes or _MEMORY_FLOOR + _MEMORY_FACTOR * sum(map(len, files.contents.values()))
         asked = _in_memory(files, self._limits, memory)
         try:
-            with tempfile.TemporaryFile() as answered:
+            with os.fdopen(os.memfd_create("verdict", os.MFD_CLOEXEC), "w+b") as answered:
                 status = self._wait(asked, answered.fileno())
                 answered.seek(0)
                 _judge(status, answered.read(_ANSWER_BYTES), self._limits, memory)

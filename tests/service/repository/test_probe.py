@@ -13,7 +13,8 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from service.errors import BundleRejected
-from service.repository.probe import Probe, ProbeLimits
+from service.repository.probe import Probe, ProbeLimits, _in_memory
+from service.repository.probe_child import verdict
 from service.repository.store import VerifiedFiles, read_verified, version_directory
 from tests.stamped import bomb_graph, endless_graph, graph, manifest_of, nan_graph, plant, tokenizer_json, value
 
@@ -74,6 +75,20 @@ def test_a_model_that_is_none() -> None:
     assert refused(files(model_onnx=b"{}")).reason == "parse"
 
 
+def ask_here(candidate: VerifiedFiles) -> tuple[str | None, str]:
+    """What the child would find, found in this process: without limits."""
+    asked = _in_memory(candidate, ProbeLimits(30, None, whole=True), 2**40)
+    with os.fdopen(asked, "rb") as source:
+        return verdict(json.loads(source.readline()), source)
+
+
+def test_what_the_child_finds() -> None:
+    """Reasons as they go into the answer."""
+    assert ask_here(files()) == (None, "")
+    assert ask_here(files(model_onnx=b"{}"))[0] == "parse"
+    assert ask_here(files(tokenizer_json=b"{}"))[0] == "parse"
+
+
 def test_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
     """A segmentation fault is the child's."""
     monkeypatch.setattr("service.repository.probe._CHILD", f"{CHILDREN}.crashing_child")
@@ -91,11 +106,7 @@ def test_the_child_gets_nothing_of_ours(monkeypatch: pytest.MonkeyPatch) -> None
     finally:
         os.close(read)
         os.close(write)
-    assert len(seen["descriptors"]) == 3
-    nothing, answer, request = sorted(seen["descriptors"], key=lambda path: (path.startswith("/memfd"), path))
-    assert "memfd:candidate" in request
-    assert "(deleted)" in answer
-    assert nothing == "/dev/null"
+    assert [path.split(" ")[0] for path in seen["descriptors"]] == ["/dev/null", "/memfd:candidate", "/memfd:verdict"]
     assert "PLURALITY_SECRET" not in seen["environment"]
     assert seen["memory"] == 3 * 2**30
     assert seen["nice"] >= 10
