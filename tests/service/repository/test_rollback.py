@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from onnx import helper, numpy_helper
 
-from model_export.publish import set_aliases, writer
 from service.app import Service
 from service.domain import ScoreItem, ScoreQuery
 from service.errors import NonFiniteReward, RollbackImpossible, UnknownModel, VersionNotReady
 from service.repository.health import Health, HealthRules
+from service.repository.pointer_writer import set_aliases, writer
 from tests.api import settings_for, with_api
 from tests.fakes import ManualClock
 from tests.service.repository.test_candidates import quiet, stamp
