@@ -253,7 +253,9 @@ def test_where_aliases_can_be(wanted: dict[str, str], before: dict[str, str], ab
     assert set(found) >= {alias for alias, digest in wanted.items() if digest not in absent}
 
 
-@pytest.mark.parametrize("url", ["nothing://x", "s3://key:secret@bucket/x", "s3://bucket/x?key=secret"])
+@pytest.mark.parametrize(
+    "url", ["nothing://x", "s3://key:secret@bucket/x", "s3://bucket/x?key=secret", "simplecache::s3://k:secret@b"]
+)
 def test_urls_that_are_refused(url: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         RemoteStore(url)
