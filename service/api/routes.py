@@ -35,6 +35,7 @@ _RANK = msgspec.json.Decoder(schemas.RankRequest)
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"content": content_of(ErrorBody), "description": text}
     for status, text in {
+        401: "A key is needed, or does not open this",
         404: "No such model, alias or version",
         413: "The body is too large",
         415: "Not plain application/json",

@@ -20,10 +20,9 @@ from service.repository.pointer import MAX_POINTER_BYTES, POINTER_NAME, Pointer,
 from service.repository.store import MANIFEST_NAME, VERSIONS
 
 _CHUNK = 4 * 2**20
-_EXTRAS = {"s3": "s3", "s3a": "s3"}
-_PATIENCE: dict[str, Any] = {
-    "config_kwargs": {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 2}},
-}  # fmt: skip
+_S3 = {"s3", "s3a"}
+_PATIENCE = {"config_kwargs": {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 2}}}
+"""For S3, whose library would wait for minutes: serving does not wait, but `store_up` should tell."""
 
 
 class RemoteUnavailable(Exception):
@@ -37,14 +36,16 @@ def open_remote(url: str) -> tuple[Any, str]:
         ConfigurationError: no such protocol, its library is not installed, or the URL holds credentials.
     """
     parts = urlsplit(url)
-    if "@" in parts.netloc or parts.query:
-        raise ConfigurationError("store: a URL holds no credentials; put them into the environment", param="store")
-    options = _PATIENCE if parts.scheme in _EXTRAS else {}
+    if "@" in parts.netloc or parts.query or "::" in url:
+        raise ConfigurationError(
+            "store: a URL is protocol://place/path and holds no credentials; put those into the environment",
+            param="store",
+        )
+    options: dict[str, Any] = _PATIENCE if parts.scheme in _S3 else {}
     try:
         system, root = fsspec.core.url_to_fs(url, use_listings_cache=False, **options)
     except ImportError:
-        extra = _EXTRAS.get(parts.scheme)
-        cure = f"pip install 'plurality[{extra}]'" if extra else "install the package of fsspec's that reads it"
+        cure = "pip install '.[s3]'" if parts.scheme in _S3 else "install the package of fsspec's that reads it"
         raise ConfigurationError(f"store: {parts.scheme}:// needs a library: {cure}", param="store") from None
     except ValueError:
         raise ConfigurationError(f"store: {parts.scheme}:// is no protocol that fsspec knows", param="store") from None

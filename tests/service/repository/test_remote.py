@@ -3,13 +3,12 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import fsspec
 import httpx
 import pytest
-import s3fs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,8 +16,8 @@ from model_export.publish import write_version
 from model_export.upload import upload_version
 from service.errors import BundleRejected, ConfigurationError, PublishError, StoreBusy
 from service.repository.mirror import Mirror, at_hand
-from service.repository.pointer import read_pointer
-from service.repository.pointer_writer import writer
+from service.repository.pointer import Pointer, read_pointer
+from service.repository.pointer_writer import moved, writer
 from service.repository.remote import RemoteStore, RemoteUnavailable
 from service.repository.store import read_verified
 from service.settings import read_settings
@@ -122,18 +121,16 @@ def test_two_who_publish_at_once(store: Path, version: Path, monkeypatch: pytest
     url, new = f"s3://{BUCKET}", second(store, version)
     with s3_server(monkeypatch):
         upload_version(store / "tiny", version.name, url, "stable")
-        real = s3fs.S3FileSystem.cat_file
         raced: list[str] = []
 
-        def slow(system: s3fs.S3FileSystem, path: str, *rest: object, **options: object) -> bytes:
-            data: bytes = real(system, path, *rest, **options)
+        def slow(before: Pointer | None, changes: Mapping[str, str | None]) -> Pointer:
             if not raced:
-                raced.append(path)
+                raced.append("first")
                 upload_version(store / "tiny", new, url, "first")
-            return data
+            return moved(before, changes)
 
         with monkeypatch.context() as race:
-            race.setattr(s3fs.S3FileSystem, "cat_file", slow)
+            race.setattr("model_export.upload.moved", slow)
             with pytest.raises(StoreBusy):
                 upload_version(store / "tiny", new, url, "second")
         upload_version(store / "tiny", new, url, "second")
@@ -256,7 +253,9 @@ def test_where_aliases_can_be(wanted: dict[str, str], before: dict[str, str], ab
     assert set(found) >= {alias for alias, digest in wanted.items() if digest not in absent}
 
 
-@pytest.mark.parametrize("url", ["nothing://x", "s3://key:secret@bucket/x", "s3://bucket/x?key=secret"])
+@pytest.mark.parametrize(
+    "url", ["nothing://x", "s3://key:secret@bucket/x", "s3://bucket/x?key=secret", "simplecache::s3://k:secret@b"]
+)
 def test_urls_that_are_refused(url: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         RemoteStore(url)
