@@ -53,7 +53,7 @@ def test_split_sticky_and_overridden(published_two: Path, tmp_path: Path) -> Non
             environment.setenv(name, value)
         with serving(published_two) as served:
             first = arms_of(served)
-            low, high = binom.ppf([0.0005, 0.9995], REQUESTS, 0.3)
+            low, high = (binom.ppf(level, REQUESTS, 0.3) for level in (0.0005, 0.9995))
             assert low <= Counter(first.values())["new"] <= high
             for arm in ("current", "new", "quiet"):
                 reply = httpx.post(served.api + "/rm/v1/score", json=BODY, headers={"x-experiment-arm": arm})
