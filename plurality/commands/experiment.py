@@ -72,7 +72,7 @@ def compare(
 
 def _read(file: Path) -> list[Any]:
     """Wire pairs of every line; raises DataError with all bad ones."""
-    from service.api.compare import ComparePair, Share
+    from service.api.compare_records import ComparePair, Share
     from service.api.errors import malformed
     from service.api.schemas import WireMessage
     from training.errors import BadRow, DataError
