@@ -1,6 +1,7 @@
 """Where feedback is kept: SQLite or PostgreSQL by URL, its schema's version, and one writing transaction at a time."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from service.telemetry.logs import get_logger
 
 _BUSY_S = 10
 """How long a writer waits for another."""
+_RETRY_S = 0.02
 _CONNECT_S = 5
 _SILENT_MS = 20_000
 """How long a server that no longer answers is believed to."""
@@ -174,22 +176,45 @@ def _begin_postgres(connection: Connection) -> None:
 
 
 def _prepare(engine: Engine, *, create: bool) -> None:
-    if create and engine.dialect.name == "sqlite":
-        with engine.execution_options(outside=True).connect() as connection:
-            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+    with engine.begin() as connection:  # most often it is all there, and then no writer is waited for
+        found = _version(connection)
+    if found is None and create:
+        if engine.dialect.name == "sqlite":
+            _write_ahead(engine)
+        found = _made(engine)
+    if found is None:
+        raise ConfigurationError("this database holds no feedback", param=_PARAM)
+    if found != tables.SCHEMA:
+        raise ConfigurationError(
+            f"the feedback database has schema {found}, this release reads {tables.SCHEMA}: "
+            "run the release that wrote it or a later one, or name another database",
+            param=_PARAM,
+        )
+
+
+def _made(engine: Engine) -> int:
+    """The version of the schema, made now unless another process was faster."""
     with engine.execution_options(writes=True).begin() as connection:
         found = _version(connection)
-        if found is None and create:
+        if found is None:
             tables.metadata.create_all(connection)
             connection.execute(tables.schema.insert().values(version=tables.SCHEMA))
-        elif found is None:
-            raise ConfigurationError("this database holds no feedback", param=_PARAM)
-        elif found != tables.SCHEMA:
-            raise ConfigurationError(
-                f"the feedback database has schema {found}, this release reads {tables.SCHEMA}: "
-                "run the release that wrote it or a later one, or name another database",
-                param=_PARAM,
-            )
+        return tables.SCHEMA if found is None else found
+
+
+def _write_ahead(engine: Engine) -> None:
+    """Readers and the writer do not stop each other. For this one lock SQLite does not wait by itself."""
+    deadline = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            with engine.execution_options(outside=True).connect() as connection:
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        except exc.OperationalError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_RETRY_S)
+        else:
+            return
 
 
 def _version(connection: Connection) -> int | None:
