@@ -121,7 +121,8 @@ def report(found: list[Needed], equal: list[Alarms], command: str, alpha: float,
         f"Made by `{command}`: {runs:,} simulated experiments a cell, numpy alone, any machine.\n",
         "Two versions predict the same decided votes, one vote a prompt. Where both are right or both wrong the "
         "difference of accuracy is 0, elsewhere ±1: its variance is the share of votes on which the versions differ "
-        "(less the square of the difference), whatever the accuracy itself. Two versions of one lineage that differ seldom are told apart soon.\n",
+        "(less the square of the difference), whatever the accuracy itself. "
+        "Two versions of one lineage that differ seldom are told apart soon.\n",
         "## Votes until a true difference is found\n",
         f"Looked at after every vote, α = {alpha:g} two-sided. Found: the lower bound of the better version's gain is "
         "above zero. Beside it what a test needs that may be looked at only once, with a power of 80%: it must be "
