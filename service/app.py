@@ -13,10 +13,12 @@ from service.admission import Gate
 from service.api.admin import Admin, admin_routes
 from service.api.admin_wire import ADMIN_WIRE
 from service.api.calls import Caller
-from service.api.compare import COMPARE_WIRE, compare_routes
+from service.api.compare import compare_routes
+from service.api.compare_records import COMPARE_WIRE
 from service.api.dialects import DIALECT_WIRE, dialects, octet_paths, probe_paths
 from service.api.errors import install_error_handlers
-from service.api.experiments import EXPERIMENT_WIRE, experiment_routes
+from service.api.experiment_records import EXPERIMENT_WIRE
+from service.api.experiments import experiment_routes
 from service.api.feedback import WIRE as FEEDBACK_WIRE
 from service.api.feedback import feedback_routes
 from service.api.guard import Guard

@@ -1,4 +1,4 @@
-"""`plurality experiment`: versions compared offline, by the code of the service's /rm/v1/compare."""
+"""`plurality experiment compare`: offline, by the code of /rm/v1/compare; the other verbs ask a service."""
 
 import asyncio
 import os
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
+from plurality.commands import experiment_remote
 from plurality.commands.options import DeviceOption
 
 if TYPE_CHECKING:
@@ -17,15 +18,19 @@ if TYPE_CHECKING:
     from service.experiments.compare import Comparison, Figure
     from service.scoring import Scored, Scorer
 
-experiment = typer.Typer(help="Compare versions: offline on a file of pairs.", no_args_is_help=True)
+experiment = typer.Typer(
+    help="Compare versions: offline on a file of pairs, or on a running service.", no_args_is_help=True
+)
 _WINDOW = 64
 _NO_DEADLINE_S = 24 * 3600.0
 _SELECTOR_DIGITS = 32
 
 
-@experiment.callback()
-def verbs() -> None:
-    """Keep `compare` a verb of its own."""
+experiment.command("list")(experiment_remote.every)
+experiment.command("show")(experiment_remote.show)
+experiment.command("put")(experiment_remote.put)
+experiment.command("stop")(experiment_remote.stop)
+experiment.command("report")(experiment_remote.report)
 
 
 @experiment.command()
@@ -67,7 +72,7 @@ def compare(
 
 def _read(file: Path) -> list[Any]:
     """Wire pairs of every line; raises DataError with all bad ones."""
-    from service.api.compare import ComparePair, Share
+    from service.api.compare_records import ComparePair, Share
     from service.api.errors import malformed
     from service.api.schemas import WireMessage
     from training.errors import BadRow, DataError

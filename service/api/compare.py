@@ -2,20 +2,19 @@
 
 import asyncio
 from collections.abc import Hashable, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from msgspec import Meta
 
 from service.api import replies, schemas
 from service.api.calls import Caller
+from service.api.compare_records import ComparePair, CompareRequest, CompareResponse, WireVotes
 from service.api.openapi import content_of, request_body
 from service.api.paths import Surface
 from service.api.routes import ERRORS, decode
-from service.api.schemas import Wire
 from service.api.shapes import NATIVE
 from service.domain import Prompt, Reward, ScoreItem
 from service.errors import MalformedRequest
@@ -26,106 +25,6 @@ from service.telemetry.metrics import SHORT_DIGEST
 
 DRAWS = 200
 """Resamples behind an interval of a reply: few, for the service scores meanwhile. Offline there are more."""
-Share = Annotated[float, Meta(ge=0.0, le=1.0)]
-
-
-class WireVotes(Wire):
-    """How many judged each response the better one; a tie is half a vote for each."""
-
-    a: Annotated[int, Meta(ge=0)]
-    b: Annotated[int, Meta(ge=0)]
-    tie: Annotated[int, Meta(ge=0)] = 0
-
-
-class ComparePair(schemas.WirePair, kw_only=True):
-    """Two responses to one prompt and, where it is known, what people said."""
-
-    label: Annotated[Share | None, Meta(description="P(a preferred): 1, 0, 0.5 for a tie, or a fraction.")] = None
-    votes: WireVotes | None = None
-
-
-class CompareRequest(Wire, kw_only=True):
-    """Pairs or items, one of the two, to be scored by every version."""
-
-    models: Annotated[list[Annotated[str, Meta(max_length=129)]], Meta(min_length=2, max_length=8)]
-    pairs: list[ComparePair] | None = None
-    items: list[schemas.WireItem] | None = None
-
-
-class ComparedPair(Wire):
-    """One pair, an entry a version."""
-
-    versions: list[schemas.PreferencePair]
-
-
-class ComparedItem(Wire):
-    """One item, an entry a version."""
-
-    versions: list[schemas.ScoredItem]
-
-
-class WireFigure(Wire):
-    """A value with its 95 % interval over resampled prompts; `note` says why there is none."""
-
-    estimate: float
-    low: float | None
-    high: float | None
-    note: str | None
-
-
-class WireNoiseFloor(Wire):
-    """ECE of a perfectly calibrated version on as many pairs: mean, 5 % and 95 % quantile."""
-
-    mean: float
-    low: float
-    high: float
-
-
-class WireVersionFigures(Wire):
-    """One version against people."""
-
-    name: str
-    labelled: int
-    voted: int
-    figures: Annotated[dict[str, WireFigure], Meta(description="accuracy, ece, brier, nll; pearson, l1 of votes.")]
-    ece_noise_floor: WireNoiseFloor | None
-
-
-class WireDifference(Wire):
-    """Another version beside the first."""
-
-    first: str
-    other: str
-    items: int
-    pairs: int
-    agreement: Annotated[WireFigure | None, Meta(description="Share of pairs that both order alike.")]
-    flips: Annotated[int, Meta(description="Pairs that they order differently.")]
-    rank_correlation: WireFigure | None
-    reward_shift: Annotated[WireFigure | None, Meta(description="Mean of r/T, other less first.")]
-    probability_shift: Annotated[WireFigure | None, Meta(description="Mean |ΔP|.")]
-    probability_shift_p95: float | None
-    differences: Annotated[dict[str, WireFigure], Meta(description="Other less first, on the same prompts.")]
-
-
-class WireComparison(Wire):
-    """What differs between the versions."""
-
-    versions: list[WireVersionFigures]
-    differences: list[WireDifference]
-    items_left_out: Annotated[int, Meta(description="Items that some version could not score.")]
-
-
-class CompareResponse(Wire):
-    """Scores by every version, in the request's order, and what differs."""
-
-    request_id: str
-    models: list[schemas.Model]
-    comparison: WireComparison
-    pairs: list[ComparedPair] | None = None
-    items: list[ComparedItem] | None = None
-
-
-COMPARE_WIRE = (CompareRequest, CompareResponse)
 _COMPARE = msgspec.json.Decoder(CompareRequest)
 _EXAMPLE = {
     "models": ["tiny@stable", "tiny@stable"],

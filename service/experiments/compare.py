@@ -1,6 +1,6 @@
 """The same texts on two or more versions: what moved, and which predicts people better. Pure.
 
-What is in force online (`/rm/v1/compare`) and offline (`plurality experiment compare`) is this file.
+`/rm/v1/compare` and `plurality experiment compare` both stand on this file.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence

@@ -1,5 +1,6 @@
 """An experiment as people run it: two versions, a YAML file, a real process and a client over sockets."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -7,10 +8,11 @@ import httpx
 import pytest
 from scipy.stats import binom
 
-from tests.e2e.process import Served, serving
+from tests.e2e.process import Served, plurality, serving
 
 pytestmark = pytest.mark.e2e
 REQUESTS = 400
+BODY = {"items": [{"prompt": "Question 1?", "response": "One."}]}
 YAML = """
 experiments:
   - name: rollout
@@ -51,11 +53,10 @@ def test_split_sticky_and_overridden(published_two: Path, tmp_path: Path) -> Non
             environment.setenv(name, value)
         with serving(published_two) as served:
             first = arms_of(served)
-            low, high = (float(binom.ppf(share, REQUESTS, 0.3)) for share in (0.0005, 0.9995))
+            low, high = (float(binom.ppf(level, REQUESTS, 0.3)) for level in (0.0005, 0.9995))
             assert low <= Counter(first.values())["new"] <= high
-            body = {"items": [{"prompt": "Question 1?", "response": "One."}]}
             for arm in ("current", "new", "quiet"):
-                reply = httpx.post(served.api + "/rm/v1/score", json=body, headers={"x-experiment-arm": arm})
+                reply = httpx.post(served.api + "/rm/v1/score", json=BODY, headers={"x-experiment-arm": arm})
                 assert reply.headers["x-experiment-arm"] == arm
             metrics = httpx.get(served.ops + "/metrics").text
             assert (
@@ -87,6 +88,38 @@ def test_weights_move_only_what_changed(published_two: Path, tmp_path: Path) -> 
             assert "is not YAML" in refused["message"]
             assert arms_of(served) == after
             assert served.stop() == 0
+
+
+def test_the_verbs(published_two: Path, tmp_path: Path) -> None:
+    """put, list, show, report and stop by the command line against a real service; errors are its own words."""
+    (tmp_path / "admin.key").write_text("the-admins-own-key\n")
+    definition = tmp_path / "tone.yaml"
+    definition.write_text(
+        "model: tiny\ncontrol: current\narms:\n"
+        "  - {name: current, version: stable, weight: 3}\n  - {name: new, version: candidate, weight: 1}\n"
+    )
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PLURALITY_KEYS__ADMIN_FILE", str(tmp_path / "admin.key"))
+        environment.setenv("PLURALITY_FEEDBACK__URL", f"sqlite:///{tmp_path}/votes.db")
+        with serving(published_two) as served:
+            environment.setenv("PLURALITY_URL", served.api)
+            key = ("--key-file", str(tmp_path / "admin.key"))
+            assert "75.00%" in done("put", "tone", str(definition), *key)
+            assert "tone  tiny  database  runs" in done("list")
+            assert json.loads(done("show", "tone"))["arms"][1]["share"] == 0.25
+            assert done("report", "tone").startswith("new: hold\n")
+            assert "stopped" in done("stop", "tone", *key)
+            assert "x-experiment" not in httpx.post(served.api + "/rm/v1/score", json=BODY).headers
+            wrong = plurality("experiment", "show", "other")
+            assert (wrong.returncode, wrong.stderr) == (1, "error: 404: no such experiment; defined: tone\n")
+            assert served.stop() == 0
+
+
+def done(*words: str) -> str:
+    """Standard output of a verb that went well."""
+    found = plurality("experiment", *words)
+    assert found.returncode == 0, found.stderr
+    return found.stdout
 
 
 def test_a_wrong_file_stops_the_start(published_two: Path, tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ async def stage(
     live = cast("Live", shelf)
     scorer = Scorer(live, gate, settings.limits, clock)
     chosen = settings.experiments
-    registry = Registry(_file(tmp_path, definition), None, metrics.experiments, poll_interval_s=60)
+    registry = Registry(write_file(tmp_path, definition), None, metrics.experiments, poll_interval_s=60)
     await registry.open()
     shadows = Shadows(
         live,
@@ -181,7 +181,8 @@ def _bundle(
     return ModelBundle(tuned, settings, tokenise_threads=threads, clock=clock, metrics=metrics, health=health)
 
 
-def _file(folder: Path, definition: Experiment) -> Path:
+def write_file(folder: Path, definition: Experiment) -> Path:
+    """A file with this one definition."""
     path = folder / "experiments.yaml"
     path.write_text(f'{{"experiments": [{definition.model_dump_json()}]}}', encoding="utf-8")
     return path

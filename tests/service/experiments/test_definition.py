@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, FeedbackUnavailable
 from service.experiments.breaker import Breaker, BreakerRules
 from service.experiments.definition import Experiment, as_plain, continued, parse_experiment, read_file, since_of
 from service.experiments.parts import read_key
-from service.experiments.registry import Registry
+from service.experiments.registry import Registry, Stored
+from service.experiments.table import DefinitionTable
+from service.feedback.connect import Database
 from service.telemetry.metrics import Metrics
 from tests.service.experiments.shelf import arm, experiment
 
@@ -157,6 +160,71 @@ def test_continued() -> None:
     assert ramp(first, shadow) == [(90,), (10,), (0,)]
 
 
+class Store:
+    """A database that the test takes away."""
+
+    def __init__(self) -> None:
+        self.stored = [Stored(experiment(), 1)]
+        self.away = False
+
+    def load(self) -> list[Stored]:
+        if self.away:
+            raise FeedbackUnavailable("away")
+        return self.stored
+
+    def put(self, given: Experiment) -> None:
+        raise NotImplementedError
+
+    def delete(self, name: str) -> bool:
+        raise NotImplementedError
+
+
+def test_a_database_that_goes_away(tmp_path: Path) -> None:
+    """What was read goes on; a new revision of the same definition starts afresh; the file's names come first."""
+    path, store, metrics = tmp_path / "e.yaml", Store(), Metrics(version="test")
+    registry = Registry(path, store, metrics.experiments, poll_interval_s=0.001)
+    path.write_text("")
+
+    async def story() -> None:
+        await registry.open()
+        first = registry.running["fake"]
+        store.away = True
+        await registry.refresh()
+        assert registry.running["fake"] is first
+        assert metrics.registry.get_sample_value("rm_ab_definitions_up", {"origin": "database"}) == 0
+        store.away, store.stored = False, [Stored(experiment(), 2)]
+        watching = asyncio.create_task(registry.watch())
+        while registry.running["fake"] is first:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        watching.cancel()
+        assert registry.running["fake"].experiment == first.experiment
+        path.write_text(GOOD)
+        await registry.refresh()
+        assert (registry.entries["tone"].origin, list(registry.running)) == ("file", ["demo"])
+        path.unlink()
+        await registry.refresh()
+        assert list(registry.running) == ["demo"]
+        path.write_text("")
+        store.stored = []
+        await registry.refresh()
+        assert registry.entries == {}
+
+    asyncio.run(story())
+
+
+def test_a_stored_definition_that_cannot_be_read(tmp_path: Path) -> None:
+    """What another release wrote is left out, and the others are read."""
+    database = Database(f"sqlite:///{tmp_path}/e.db")
+    table = DefinitionTable(database)
+    table.put(experiment())
+    table.put(experiment(name="other", running=False))
+    with database.write() as connection:
+        connection.execute(text("UPDATE experiments SET definition = '{\"name\": 7}' WHERE name = 'tone'"))
+    assert [stored.experiment.name for stored in table.load()] == ["other"]
+    assert (table.delete("tone"), table.delete("tone")) == (True, False)
+    table.close()
+
+
 def test_since() -> None:
     """Votes count from when the experiment says, else from when its youngest version was made."""
     made = {"a": "2026-01-01T00:00:00+00:00", "b": "2026-02-01T00:00:00+00:00"}
@@ -187,5 +255,9 @@ def test_a_breaker() -> None:
     assert breaker.record(12, failed=True)
     assert breaker.open
     assert not breaker.record(99, failed=True)
+    long = Breaker(rules)
+    for _ in range(10_001):
+        long.record(1, failed=False)
+    assert not long.record(1, failed=True)
     diluted = Breaker(rules)
     assert not any(diluted.record(1, failed=number % 3 == 0) for number in range(20))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from service.domain import RawTokens, Reward, ScoreItem, ScoreQuery
-from service.errors import InferenceFailed, MalformedRequest
+from service.errors import InferenceFailed, MalformedRequest, Overloaded
 from service.experiments.assign import PUBLIC_KEY, arm_of, bucket, named_unit
 from service.experiments.definition import Experiment
 from service.experiments.router import Asked
@@ -115,6 +115,16 @@ def test_overrides_can_be_off(tmp_path: Path) -> None:
             await on.ask(ScoreItem("a", "b"), arm="new")
 
     play(tmp_path, story, experiment(overrides=False))
+
+
+def test_a_full_service_is_full_for_arms_too(tmp_path: Path) -> None:
+    """Where there is no room the control would find none either: the refusal is the caller's."""
+
+    async def story(on: Stage) -> None:
+        with on.gate.enter(items=4096, tokens=1), pytest.raises(Overloaded):
+            await on.ask(ScoreItem("a", "b"), arm="new")
+
+    play(tmp_path, story)
 
 
 def test_a_default_model_takes_part(tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
 from service.admission import Gate
-from service.domain import Reward, ScoreItem
-from service.errors import InferenceFailed
+from service.domain import RawTokens, Reward, ScoreItem
+from service.errors import BundleRejected, DeadlineExceeded, InferenceFailed
 from service.experiments.assign import neighbours
 from tests.fakes import ManualClock, ScriptedBackend
 from tests.service.experiments.shelf import Stage, Times, shadowed, stage
@@ -138,15 +139,25 @@ def test_below_waits_for_room() -> None:
     """`Gate.below` wakes when room is given back, and takes none itself."""
 
     async def story() -> None:
-        gate = Gate(max_items=10, max_tokens=1000, clock=ManualClock())
+        clock = ManualClock()
+        gate = Gate(max_items=10, max_tokens=1000, clock=clock)
+        gate_deadline = clock.now + 60
         permit = gate.enter(items=5, tokens=1)
-        waiting = asyncio.create_task(gate.below(0.5))
+        waiting, gone = (asyncio.create_task(gate.below(0.5)) for _ in range(2))
         await asyncio.sleep(0)
         assert not waiting.done()
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
         with permit:
             pass
         await asyncio.wait_for(waiting, 5)
         assert (gate.items, gate.load) == (0, 0.0)
+        with gate.enter(items=10, tokens=1):
+            outside = asyncio.create_task(gate.enter_when_free(items=1, tokens=1, deadline=gate_deadline))
+            await asyncio.sleep(0)
+            assert gate.load == 1.0
+        with await outside:
+            assert gate.load == 0.1
 
     asyncio.run(story())
 
@@ -155,3 +166,28 @@ def test_neighbours() -> None:
     """Each item with the last before it of the same prompt."""
     prompts = ["p", "p", "q", "p", "q"]
     assert neighbours([ScoreItem(prompt, "x") for prompt in prompts]) == [(0, 1), (1, 3), (2, 4)]
+    assert neighbours([RawTokens((1,)), RawTokens((1,))]) == []
+
+
+def test_a_shadow_that_breaks_does_not_end_the_others(tmp_path: Path) -> None:
+    """Whatever is raised behind a shadow is counted and logged; the next one runs. What waits in vain is late."""
+
+    async def story(on: Stage) -> None:
+        score = on.scorer.score
+        for error, reason in (
+            (RuntimeError("scripted"), "failed"),
+            (DeadlineExceeded("scripted"), "late"),
+            (BundleRejected("scripted", reason="io"), "failed"),
+        ):
+            before = on.count("shadow_dropped_total", experiment="tone", reason=reason)
+            served = await on.ask(*PAIR)
+            on.scorer.score = AsyncMock(side_effect=error)  # type: ignore[method-assign]
+            await on.shadows.settled()
+            on.scorer.score = score  # type: ignore[method-assign]
+            assert served.labels["arm"] == "current"
+            assert on.count("shadow_dropped_total", experiment="tone", reason=reason) == before + 2
+        await answered(on)
+        await on.shadows.settled()
+        assert on.count("ab_compared_total", **QUIET) == 1
+
+    play(tmp_path, story, Times(2.0))

@@ -1,0 +1,80 @@
+"""The wire's records of experiments. Closed and strict; what a definition means is checked behind them."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from service.api.schemas import Wire
+
+
+class WireArm(Wire):
+    """A version of the experiment's model."""
+
+    name: str
+    version: Annotated[str, Meta(description="An alias, or 8 or more digits of a digest.")]
+    weight: Annotated[int | list[int], Meta(description="Relative share of the units; a list is a ramp.")] = 0
+    shadow: bool = False
+
+
+class WireExperiment(Wire, kw_only=True):
+    """A definition."""
+
+    model: str
+    control: Annotated[str, Meta(description="The arm that serves whenever another cannot.")]
+    arms: list[WireArm]
+    alpha: float = 0.05
+    min_votes: int = 200
+    criterion: Annotated[str, Meta(description="accuracy or brier: what decides.")] = "accuracy"
+    margin: Annotated[float, Meta(description="Loss of the criterion that is accepted.")] = 0.0
+    votes_per_prompt: Annotated[int, Meta(description="A prompt counts once it has so many votes.")] = 1
+    slowdown: Annotated[float, Meta(description="How many times the control's p95 latency an arm's may be.")] = 1.5
+    overrides: bool = True
+    since: Annotated[str | None, Meta(description="Votes from then on count; ISO 8601 with a zone.")] = None
+    running: bool = True
+
+
+class NamedExperiment(WireExperiment, kw_only=True):
+    """A definition and its name."""
+
+    name: str
+
+
+class ArmState(Wire):
+    """How an arm does, in this process, since it was defined."""
+
+    name: str
+    version: Annotated[
+        str | None, Meta(description="The digest behind it now; null: not resident, the control serves.")
+    ]
+    share: Annotated[float, Meta(description="Of the units.")]
+    disabled: Annotated[bool, Meta(description="Turned off because it failed, until the next definition.")]
+    requests: int
+    errors: Annotated[int, Meta(description="Requests with an item that its engine failed on.")]
+    non_finite: int
+    p95_s: float | None
+
+
+class ExperimentState(Wire):
+    """A definition and what became of it."""
+
+    definition: NamedExperiment
+    origin: Annotated[str, Meta(description="file or database.")]
+    runs: bool
+    problem: Annotated[str | None, Meta(description="Why it does not run though it should.")]
+    votes_since: Annotated[float, Meta(description="Votes from then on count; seconds since the epoch.")]
+    arms: list[ArmState]
+
+
+class ExperimentsResponse(Wire):
+    """All experiments."""
+
+    experiments: list[ExperimentState]
+
+
+class Deleted(Wire):
+    """What is gone."""
+
+    deleted: str
+
+
+EXPERIMENT_WIRE = (WireExperiment, NamedExperiment, ExperimentState, ExperimentsResponse, Deleted)
