@@ -8,7 +8,13 @@ Read in this order:
     tokenise.py     render + tokenise, shared with training; calibrate.py: rewards to probabilities
     admission.py    the bounded gate; batching/: policy (pure) and batcher (async)
     runtime/        the engine behind a protocol
-    repository/     bundles: manifest, store, load, live
+    repository/     bundles: manifest, store, and the life of a version
+    feedback/       people's votes, in SQL; experiments/: arms, shadows, reports, verdicts; watch/: drift of rewards
     api/            HTTP, and the only place that knows it
     telemetry/      metrics and logs
 """
+
+import os
+
+# Before anything imports onnxruntime: from 1.31 on it gathers usage data on Linux too, unless it is told not to.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

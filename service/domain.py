@@ -121,5 +121,7 @@ class ScoreQuery:
     """On the event loop's monotonic clock, in seconds."""
     cut: bool = True
     """Whether an item that does not fit may be cut (and is reported so); otherwise it is that item's error."""
+    traffic: bool = True
+    """Whether somebody asked for it: what the service scores for itself (shadow arms, votes) is no traffic to watch."""
     block: bool = False
     """When the service is full: wait for room until the deadline instead of being refused."""

@@ -71,7 +71,8 @@ class Scorer:
                     bundle.check_wait(query.deadline, encoded)
                 outcomes = await self._run(bundle, encoded, query.deadline)
             bundle.settled(outcomes)
-            bundle.window.note(query.items, outcomes)
+            if query.traffic:
+                bundle.window.note(query.items, outcomes)
             return Scored(bundle.manifest, bundle.digest, outcomes)
 
     async def tokenise(self, query: ScoreQuery) -> tuple[Manifest, Sequence[Encoding | InvalidInput]]:

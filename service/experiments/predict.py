@@ -138,7 +138,7 @@ class Predictor:
         # Never `block`: who waits in the gate's line has whoever comes after refused.
         items = [item for vote in votes for item in vote.pair.items]
         selector = f"{model}@{digest[:_SELECTOR_DIGITS]}"
-        return await self._scorer.score(ScoreQuery(items, selector, self._clock() + _PATIENCE_S))
+        return await self._scorer.score(ScoreQuery(items, selector, self._clock() + _PATIENCE_S, traffic=False))
 
     def _keep(self, digest: str, predictions: Mapping[str, Prediction]) -> None:
         for vote_id, prediction in predictions.items():

@@ -143,7 +143,9 @@ class Shadows:
         await self._gate.below(self._max_load)
         selector = job.experiment.selector(job.arm)
         started = self._clock()
-        scored = await self._scorer.score(ScoreQuery(items, selector, started + _PATIENCE_S, cut=job.cut))
+        scored = await self._scorer.score(
+            ScoreQuery(items, selector, started + _PATIENCE_S, cut=job.cut, traffic=False)
+        )
         job.entry.tallies[job.arm.name].add(scored.outcomes, self._clock() - started)
         return scored
 
