@@ -33,13 +33,16 @@ PURE = (
 )
 """Modules without I/O, clock or threads: every branch is covered."""
 
+_WORKERS = ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile")
+"""A worker a core; the tests of a file stay together, for they share what is expensive to make."""
+
 
 def main(arguments: list[str]) -> int:
     """Run pytest under coverage, then the gates; returns the exit code."""
     python = [sys.executable, "-m"]
     steps = [
         [*python, "coverage", "erase"],
-        [*python, "coverage", "run", "-m", "pytest", *arguments],
+        [*python, "coverage", "run", "-m", "pytest", *_WORKERS, *arguments],
         [*python, "coverage", "combine", "--quiet"],
         [*python, "coverage", "report", "--include=service/*", f"--fail-under={SERVICE_BRANCHES}"],
         [*python, "coverage", "report", f"--include={','.join(PURE)}", "--fail-under=100"],
