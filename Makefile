@@ -79,7 +79,7 @@ bench-gpu: install ## The service on a GPU against onnxruntime alone and torch f
 study-rlhf: install ## GRPO, a shuffled control, PPO and best of n with rewards over HTTP; docs/results/rlhf.md (an hour)
 	$(BIN)/python -m studies.rlhf all
 
-study-data: install ## Margins, soft labels, MORE, size, calibration on real data in $$PREFERENCE_DATA; docs/results/studies (an hour)
+study-data: install ## Margins, soft labels, MORE, size, calibration on real data in PREFERENCE_DATA; docs/results/studies (an hour)
 	$(BIN)/python -m benchmarks.studies all
 
 clean: ## Remove what the targets made

@@ -5,6 +5,7 @@ once each, however many of its pairs they stand in (all comparisons of a prompt 
 2022, arXiv 2203.02155, §3.5).
 """
 
+import hashlib
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from benchmarks.studies.batches import Batches, Places
-from benchmarks.studies.corpus import Corpus, fresh_model
+from benchmarks.studies.corpus import Corpus, fresh_model, text_id, texts_of
 from benchmarks.studies.store import Run, as_json
 from benchmarks.studies.top import Top
 from training.head import HeadInputs
@@ -89,6 +90,13 @@ def train(
     names = {index: identity for identity, index in corpus.place.items()}
     reward = dict(zip([names[i] for i in wanted], score(top, corpus, wanted), strict=True))
     return Run(name, as_json(settings), reward, time.perf_counter() - began, log)
+
+
+def data_digest(rows: Sequence[PreferenceRow], held_out: Sequence[PreferenceRow]) -> str:
+    """What a run was trained on and what it held out, as one digest: a run on other data is another run."""
+    texts = sorted({text_id(text) for row in held_out for text in texts_of(row)})
+    trained = [(row.id, row.label, str(row.votes), *map(text_id, texts_of(row))) for row in rows]
+    return hashlib.sha256(repr((trained, texts)).encode()).hexdigest()[:16]
 
 
 @torch.inference_mode()

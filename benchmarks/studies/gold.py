@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.studies import data
 from benchmarks.studies.corpus import Corpus, build
 from benchmarks.studies.figures import Fold, Judged, judge
-from benchmarks.studies.fit import Settings, train
+from benchmarks.studies.fit import Settings, data_digest, train
 from benchmarks.studies.folds import FOLDS, Parts, parts
 from benchmarks.studies.store import Run, Store
 from benchmarks.studies.sweep import swept
@@ -21,7 +21,7 @@ from training.rows import PreferenceRow
 
 NAME = "gold"
 MAX_LENGTH = 128
-REPEATS = 3
+REPEATS = 1
 RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 OBJECTIVES: Mapping[str, Settings] = {
     "bt": Settings(),
@@ -68,14 +68,14 @@ def training_rows(part: Parts, settings: Settings) -> list[PreferenceRow]:
 def one_run(name: str, settings: Settings, known: Debates, corpus: Corpus, store: Store) -> Run:
     """A run, made or kept: rewards of validation and held-out debates."""
     part = known.parts(settings.fold)
-
-    def make() -> Run:
-        rows = training_rows(part, settings)
-        return train(
-            name, settings, corpus, rows, [*part.validation, *part.test], groups=[row.prompt or "" for row in rows]
-        )
-
-    return store.run(name, settings, make)
+    rows, held_out = training_rows(part, settings), [*part.validation, *part.test]
+    sides = [row.prompt or "" for row in rows]
+    return store.run(
+        name,
+        settings,
+        data_digest(rows, held_out),
+        lambda: train(name, settings, corpus, rows, held_out, groups=sides),
+    )
 
 
 def runs(work: Path) -> dict[str, list[Run]]:

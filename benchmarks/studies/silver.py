@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.studies import data
 from benchmarks.studies.corpus import Corpus, build
 from benchmarks.studies.figures import Fold, Judged, judge
-from benchmarks.studies.fit import Settings, train
+from benchmarks.studies.fit import Settings, data_digest, train
 from benchmarks.studies.folds import parts
 from benchmarks.studies.store import Run, Store
 from benchmarks.studies.sweep import swept
@@ -26,7 +26,7 @@ from training.split import hold_out, prompt_key
 
 NAME = "silver"
 MAX_LENGTH = 256
-RATES = (1e-3, 2e-3, 4e-3)
+RATES = (2e-3, 4e-3)
 SEEDS = 3
 SAME = 0.1
 """Two preferences of a judge that differ by less are a tie."""
@@ -104,13 +104,15 @@ def corpus_of(known: Silver, work: Path) -> Corpus:
 
 def one_run(name: str, settings: Settings, known: Silver, corpus: Corpus, store: Store) -> Run:
     """A run, made or kept: rewards of validation and people's pairs."""
-
-    def make() -> Run:
-        rows = with_one_voter(known.train, settings.seed)
-        held_out = [*known.validation, *(row for rows in known.people.values() for row in rows)]
-        return train(name, settings, corpus, rows, held_out, groups=[row.prompt or "" for row in rows])
-
-    return store.run(name, settings, make)
+    rows = with_one_voter(known.train, settings.seed)
+    held_out = [*known.validation, *(row for voted in known.people.values() for row in voted)]
+    prompts = [row.prompt or "" for row in rows]
+    return store.run(
+        name,
+        settings,
+        data_digest(rows, held_out),
+        lambda: train(name, settings, corpus, rows, held_out, groups=prompts),
+    )
 
 
 def runs(work: Path) -> dict[str, list[Run]]:

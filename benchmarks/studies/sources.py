@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.studies import data
 from benchmarks.studies.corpus import Corpus, build
 from benchmarks.studies.figures import Fold
-from benchmarks.studies.fit import Settings, train
+from benchmarks.studies.fit import Settings, data_digest, train
 from benchmarks.studies.store import Run, Store
 from benchmarks.studies.sweep import swept
 from benchmarks.studies.votes import sample, with_one_voter
@@ -21,9 +21,9 @@ from training.split import prompt_key, split
 NAME = "sources"
 MAX_LENGTH = 192
 SOURCES = ("dsp-helpful", "hh-rlhf-harmless-test", "dsp-webgpt", "finegrained-qa", "ukpconvarg1")
-COUNTS = {"train": 384, "validation": 120, "test": 250}
+COUNTS = {"train": 240, "validation": 80, "test": 160}
 """Pairs of each source."""
-RATES = (1e-3, 2e-3, 4e-3)
+RATES = (2e-3, 4e-3)
 SEEDS = 3
 _BASE = Settings(batch=80, epochs=4, pairs=5 * COUNTS["train"])
 METHODS: Mapping[str, Settings] = {"mixing": _BASE, "more": replace(_BASE, more=True)}
@@ -60,10 +60,12 @@ def corpus_of(known: Mixed, work: Path) -> Corpus:
 
 def one_run(name: str, settings: Settings, known: Mixed, corpus: Corpus, store: Store) -> Run:
     """A run, made or kept: rewards of validation and test."""
+    held_out = [*known.validation, *known.test]
     return store.run(
         name,
         settings,
-        lambda: train(name, settings, corpus, known.train, [*known.validation, *known.test]),
+        data_digest(known.train, held_out),
+        lambda: train(name, settings, corpus, known.train, held_out),
     )
 
 

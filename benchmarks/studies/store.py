@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ class Run:
     seconds: float
     log: dict[str, list[float]] = field(default_factory=dict)
     """By step: loss, and with MORE λ of each source."""
+    data: str = ""
+    """Digest of what it was trained on and of what it held out."""
 
     def of(self, pairs: list[tuple[str, str]]) -> NDArray[np.float64]:
         """Rewards of both texts of each pair, shape [B, 2]."""
@@ -35,12 +37,12 @@ class Store:
 
     folder: Path
 
-    def run(self, name: str, settings: Any, make: Callable[[], Run]) -> Run:
-        """The run of this name and these settings: as it is kept, or made."""
+    def run(self, name: str, settings: Any, data: str, make: Callable[[], Run]) -> Run:
+        """The run of this name, these settings and this data: as it is kept, or made."""
         kept = self.get(name)
-        if kept is not None and kept.settings == as_json(settings):
+        if kept is not None and (kept.settings, kept.data) == (as_json(settings), data):
             return kept
-        made = make()
+        made = replace(make(), data=data)
         self._keep(made)
         return made
 
@@ -52,7 +54,7 @@ class Store:
         about = read_json(path)
         with np.load(path.with_suffix(".npz")) as arrays:
             reward = dict(zip(arrays["text"].tolist(), arrays["reward"].astype(float).tolist(), strict=True))
-        return Run(name, about["settings"], reward, about["seconds"], about["log"])
+        return Run(name, about["settings"], reward, about["seconds"], about["log"], about["data"])
 
     def _keep(self, run: Run) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +63,8 @@ class Store:
         np.savez_compressed(
             path.with_suffix(".npz"), text=np.array(list(run.reward)), reward=np.array(list(run.reward.values()))
         )
-        replace_json(path, {"settings": run.settings, "seconds": run.seconds, "log": run.log})
+        about = {"settings": run.settings, "data": run.data, "seconds": run.seconds, "log": run.log}
+        replace_json(path, about)
 
 
 def as_json(settings: Any) -> dict[str, Any]:

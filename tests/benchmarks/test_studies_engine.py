@@ -1,5 +1,6 @@
 """The studies' short cut is the whole model: frozen layers once, the last layer at one token, each text once."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import torch
 
 from benchmarks.studies import corpus as corpora
 from benchmarks.studies.batches import Batches
-from benchmarks.studies.fit import Settings, score, train
-from benchmarks.studies.store import Store
+from benchmarks.studies.fit import Settings, data_digest, score, train
+from benchmarks.studies.store import Run, Store
 from benchmarks.studies.top import Top
 from service.domain import ScoreItem
 from training.rows import PreferenceRow, Votes
@@ -72,8 +73,17 @@ def test_a_run_repeats_to_the_bit_and_is_kept(tmp_path: Path) -> None:
 
     assert made() == made()
     store = Store(tmp_path / "study")
-    kept = store.run("run", settings, lambda: train("run", settings, corpus, ROWS[:2], ROWS[2:], groups=["g", "g"]))
-    assert store.run("run", settings, lambda: pytest.fail("made twice")).reward == kept.reward
+    data = data_digest(ROWS[:2], ROWS[2:])
+
+    def make() -> Run:
+        return train("run", settings, corpus, ROWS[:2], ROWS[2:], groups=["g", "g"])
+
+    kept = store.run("run", settings, data, make)
+    assert store.run("run", settings, data, lambda: pytest.fail("made twice")).reward == kept.reward
+    for changed, used in ((replace(settings, seed=1), data), (settings, data_digest(ROWS[1:2], ROWS[2:]))):
+        made: list[Run] = []
+        store.run("run", changed, used, lambda made=made: made.append(make()) or made[-1])  # type: ignore[misc]
+        assert made, "other settings, or other data: another run"
     assert len(kept.log["loss"]) == 3
     assert kept.log["loss"][-1] < kept.log["loss"][0]
 
