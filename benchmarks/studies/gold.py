@@ -7,6 +7,7 @@ chosen on seed 0, by NLL on its validation debates.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from benchmarks.studies import data
@@ -35,9 +36,9 @@ OBJECTIVES: Mapping[str, Settings] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Debates:
-    """The data of this study."""
+    """The data of this study; equal only to itself, so that what is derived from it is made once."""
 
     rows: list[PreferenceRow]
     topic: dict[str, str]
@@ -45,9 +46,10 @@ class Debates:
 
     def parts(self, fold: int) -> Parts:
         """Held-out, validation and training debates."""
-        return parts(self.rows, self.topic, fold)
+        return _parts(self, fold)
 
 
+@cache
 def debates() -> Debates:
     """All pairs of UKPConvArg1."""
     loaded = data.load("ukpconvarg1")
@@ -59,16 +61,26 @@ def corpora(known: Debates, work: Path, depths: tuple[int, ...] = (5,)) -> dict[
     return build(known.rows, work / "corpus", max_length=MAX_LENGTH, depths=depths)
 
 
-def training_rows(part: Parts, settings: Settings) -> list[PreferenceRow]:
+@cache
+def _parts(known: Debates, fold: int) -> Parts:
+    return parts(known.rows, known.topic, fold)
+
+
+@cache
+def _drawn(known: Debates, fold: int, seed: int, pairs: int) -> list[PreferenceRow]:
+    return sample(with_one_voter(known.parts(fold).train, seed), pairs, seed)
+
+
+def training_rows(known: Debates, settings: Settings) -> list[PreferenceRow]:
     """What a run trains on: the same pairs and voters under every objective."""
-    rows = sample(with_one_voter(part.train, settings.seed), settings.pairs, settings.seed)
+    rows = _drawn(known, settings.fold, settings.seed, settings.pairs)
     return [majority_label(row) for row in rows] if settings.label == "majority" else rows
 
 
 def one_run(name: str, settings: Settings, known: Debates, corpus: Corpus, store: Store) -> Run:
     """A run, made or kept: rewards of validation and held-out debates."""
     part = known.parts(settings.fold)
-    rows, held_out = training_rows(part, settings), [*part.validation, *part.test]
+    rows, held_out = training_rows(known, settings), [*part.validation, *part.test]
     sides = [row.prompt or "" for row in rows]
     return store.run(
         name,

@@ -68,22 +68,22 @@ def test_a_run_repeats_to_the_bit_and_is_kept(tmp_path: Path) -> None:
     corpus = corpora.build(ROWS, tmp_path, max_length=32, depths=(5,))[5]
     settings = Settings(objective="soft", learning_rate=1e-3, epochs=3)
 
-    def made() -> object:
-        return train("run", settings, corpus, ROWS[:2], ROWS[2:], groups=["g", "g"]).reward
-
-    assert made() == made()
-    store = Store(tmp_path / "study")
-    data = data_digest(ROWS[:2], ROWS[2:])
+    data, made = data_digest(ROWS[:2], ROWS[2:]), []
 
     def make() -> Run:
-        return train("run", settings, corpus, ROWS[:2], ROWS[2:], groups=["g", "g"])
+        made.append(train("run", settings, corpus, ROWS[:2], ROWS[2:], groups=["g", "g"]))
+        return made[-1]
 
+    store = Store(tmp_path / "study")
     kept = store.run("run", settings, data, make)
-    assert store.run("run", settings, data, lambda: pytest.fail("made twice")).reward == kept.reward
-    for changed, used in ((replace(settings, seed=1), data), (settings, data_digest(ROWS[1:2], ROWS[2:]))):
-        made: list[Run] = []
-        store.run("run", changed, used, lambda made=made: made.append(make()) or made[-1])  # type: ignore[misc]
-        assert made, "other settings, or other data: another run"
+    assert store.run("run", settings, data, make).reward == kept.reward
+    assert len(made) == 1, "kept"
+    store.run("run", replace(settings, seed=1), data, make)
+    assert len(made) == 2, "other settings: another run"
+    store.run("run", settings, data, make)
+    store.run("run", settings, data_digest(ROWS[1:2], ROWS[2:]), make)
+    assert len(made) == 4, "other data: another run"
+    assert made[0].reward == made[2].reward, "to the bit"
     assert len(kept.log["loss"]) == 3
     assert kept.log["loss"][-1] < kept.log["loss"][0]
 

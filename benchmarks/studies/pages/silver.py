@@ -1,18 +1,29 @@
 """The page of study (b)."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.studies import silver
 from benchmarks.studies.baseline import length_baseline
-from benchmarks.studies.figures import STATISTICS, Judged, Resampled, vote_floor
+from benchmarks.studies.figures import (
+    STATISTICS,
+    Judged,
+    Resampled,
+    accuracy,
+    differences,
+    fractions_of,
+    vote_floor,
+)
 from benchmarks.studies.pages.page import ENGINE, Page, cost, shown, signed, table, verdict
 from benchmarks.studies.plots import forest
+from benchmarks.studies.store import Run
 from benchmarks.studies.votes import with_one_voter
-from metrics import Interval, l1
+from metrics import Interval, l1, pearson
+from model_export.fit_calibration import probabilities
+from service.calibrate import UNCALIBRATED
 from training.margins import contradicted
 from training.rows import PreferenceRow
 from training.split import prompt_key
@@ -39,7 +50,14 @@ def write(work: Path) -> None:
     forest(panels, page.plot("differences"), against="bt")
     page.write(
         "Study (b): a silver margin, from LLM judges to people's votes",
-        [*parts, page.image("differences", "differences to bt with intervals")],
+        [
+            *parts,
+            page.image("differences", "differences to bt with intervals"),
+            "## In the domain of the judges",
+            _in_domain(runs, known),
+            "## How to read it",
+            _reading(known),
+        ],
     )
 
 
@@ -64,6 +82,48 @@ def _section(
               [[model, *(signed(differences[key][model]) for key in _SHOWN)] for model in judged if model != "bt"]),
         "\n".join(verdict(key, trained[key], lower_is_better=key in ("L1", "ECE", "NLL"), than="bt") for key in _SHOWN),
     ]  # fmt: skip
+
+
+def _in_domain(runs: Mapping[str, Sequence[Run]], known: silver.Silver) -> str:
+    names = sorted({row.source for row in known.validation})
+    rows = []
+    for objective, found in runs.items():
+        cells = []
+        for name in names:
+            own = [row for row in known.validation if row.source == name]
+            gaps, shares = [differences(run, own) for run in found], fractions_of(own)
+            cells.append(f"{np.mean([pearson(gap, shares) for gap in gaps]):.2f}")
+            cells.append(f"{np.mean([accuracy(probabilities(UNCALIBRATED, gap), shares) for gap in gaps]):.2f}")
+        rows.append([objective, *cells])
+    head = [f"{name}: {what}" for name in names for what in ("Pearson of Δ to the judges' share", "accuracy")]
+    return (
+        table(["objective", *head], rows)
+        + "\n\nValidation pairs, means over seeds. Learning rates were chosen on them, so this is a little too good."
+    )
+
+
+def _reading(known: silver.Silver) -> str:
+    rows = with_one_voter(known.train, 0)
+    ties = {
+        name: np.mean([row.preference == 0.5 for row in rows if row.source == name])
+        for name in sorted({row.source for row in rows})
+    }
+    listed = ", ".join(f"{name} {share:.0%}" for name, share in ties.items())
+    return (
+        "- **These models learn little, so the comparison says little.** About a thousand pairs and one trained layer "
+        "do "
+        "not make a judge of chat answers: see the table above and `length alone` on vicuna80, whose answers are "
+        "longer "
+        "than what the models are shown. Nothing here speaks for or against silver margins in large models.\n"
+        f"- The other judges' share is exactly one half in many training pairs ({listed}): there the judges of "
+        "AlpacaEval "
+        "both prefer the baseline, or nearly so. `soft` then learns nothing from a pair whose label says something; "
+        "`mix` keeps the label. A share from one or two hard judges is no substitute for one from many votes, which is "
+        "what study (a) has.\n"
+        "- A margin trained on judges is not a probability of people: L1 as trained is far from L1 after a "
+        "temperature, "
+        "and even that temperature is of the judges; study (e) fits it on people."
+    )
 
 
 def _about(known: silver.Silver, cut: float) -> str:
