@@ -68,22 +68,26 @@ def test_a_run_repeats_to_the_bit_and_is_kept(tmp_path: Path) -> None:
     corpus = corpora.build(ROWS, tmp_path, max_length=32, depths=(5,))[5]
     settings = Settings(objective="soft", learning_rate=1e-3, epochs=3)
 
-    data, made = data_digest(ROWS[:2], ROWS[2:]), []
+    made: list[Run] = []
 
-    def make() -> Run:
-        made.append(train("run", settings, corpus, ROWS[:2], ROWS[2:], groups=["g", "g"]))
-        return made[-1]
+    def keep(used: Settings, data: str) -> Run:
+        def make() -> Run:
+            made.append(train("run", used, corpus, ROWS[:2], ROWS[2:], groups=["g", "g"]))
+            return made[-1]
 
-    store = Store(tmp_path / "study")
-    kept = store.run("run", settings, data, make)
-    assert store.run("run", settings, data, make).reward == kept.reward
+        return store.run("run", used, data, make)
+
+    store, data = Store(tmp_path / "study"), data_digest(ROWS[:2], ROWS[2:])
+    kept = keep(settings, data)
+    assert keep(settings, data).reward == kept.reward
     assert len(made) == 1, "kept"
-    store.run("run", replace(settings, seed=1), data, make)
+    keep(replace(settings, seed=1), data)
     assert len(made) == 2, "other settings: another run"
-    store.run("run", settings, data, make)
-    store.run("run", settings, data_digest(ROWS[1:2], ROWS[2:]), make)
+    keep(settings, data)
+    keep(settings, data_digest(ROWS[1:2], ROWS[2:]))
     assert len(made) == 4, "other data: another run"
     assert made[0].reward == made[2].reward, "to the bit"
+    assert made[0].reward != made[1].reward
     assert len(kept.log["loss"]) == 3
     assert kept.log["loss"][-1] < kept.log["loss"][0]
 
