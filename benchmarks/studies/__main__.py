@@ -3,7 +3,7 @@
   gold         one voter's label, the other voters' margin; debates held out; bt, margins, soft, mix     (a)
   silver       LLM judges' labels and margins in training, people's votes in the test                   (b)
   sources      MORE against mixing, both with and without temperatures, on five sources                 (c)
-  scaling      2, 4 and 6 layers on 375 to 3,000 pairs, with fitted power laws                          (d)
+  scaling      2, 4 and 6 layers on 94 to 3,000 pairs, with fitted power laws                          (d)
   calibration  what calibration does to ECE in and out of domain; from the runs of gold, silver, sources (e)
   selection    ECE against the true gain of best of n; from the runs of gold and scaling                (f)
   all          all of them

@@ -25,12 +25,13 @@ class PowerLaw:
         return found
 
 
-def fit_power_law(count: Array, value: Array) -> PowerLaw:
-    """The least-squares curve through (n, L), α in [0.02, 3], A ≥ 0.
+def fit_power_law(count: Array, value: Array, *, least: float = 0.0) -> PowerLaw:
+    """The least-squares curve through (n, L), α in [0.02, 3], A ≥ 0, E ≥ `least`.
 
     Args:
         count: n > 0, shape [P], P ≥ 3.
-        value: shape [P].
+        value: shape [P], above `least`.
+        least: what no model can go below, such as the entropy of people's own shares.
     """
     unit, span = float(count.min()), max(float(np.ptp(value)), 1e-9)
 
@@ -40,16 +41,8 @@ def fit_power_law(count: Array, value: Array) -> PowerLaw:
         return found
 
     low, high = float(value.min()), float(value.max())
-    found = min(
-        (
-            least_squares(
-                miss,
-                (low - 0.1 * span, high - low, start),
-                bounds=([-np.inf, 0, _ALPHA[0]], [np.inf, np.inf, _ALPHA[1]]),
-            )
-            for start in (0.2, 0.5, 1.0)
-        ),
-        key=lambda tried: tried.cost,
-    )
+    bounds = ([least, 0.0, _ALPHA[0]], [high, np.inf, _ALPHA[1]])
+    starts = [(0.5 * (low + least), high - low, exponent) for exponent in (0.2, 0.5, 1.0)]
+    found = min((least_squares(miss, start, bounds=bounds) for start in starts), key=lambda tried: float(tried.cost))
     floor, scale, exponent = map(float, found.x)
     return PowerLaw(floor, scale * unit**exponent, exponent)

@@ -55,8 +55,8 @@ def write(work: Path) -> None:
             table(["layers", "E", "A", "α", "α, 95 %"],
                   [[str(layers), f"{law.floor:.3f}", f"{law.scale:.2f}", f"{law.exponent:.2f}",
                     f"{alpha.low:.2f} to {alpha.high:.2f}"] for layers, (law, alpha) in laws.items()]),
-            "α between 0.02 and 3; a wide interval means that five sizes do not tell how fast the curve falls, and no "
-            "extrapolation should be made from it.",
+            f"α between 0.02 and 3, E not below the entropy of people's own shares; a wide interval means that "
+            f"{len(_PAIRS)} sizes do not tell how fast the curve falls, and no extrapolation should be made from it.",
             "## What it says",
             _reading(found),
         ],
@@ -67,10 +67,13 @@ def _law(row: Sequence[Judged]) -> tuple[PowerLaw, Interval]:
     """The curve, and the exponent's interval over resampled debates."""
     loss_PN = np.array([log_losses(one.probability_RN[0], one.fraction_N) for one in row])
 
-    def exponent(rows: NDArray[np.intp]) -> float:
-        return fit_power_law(_PAIRS, _means(loss_PN[:, rows])).exponent
+    entropy_N = log_losses(row[0].fraction_N, row[0].fraction_N)
 
-    return fit_power_law(_PAIRS, _means(loss_PN)), cluster_bootstrap(exponent, row[0].clusters, draws=200)
+    def law(rows: NDArray[np.intp]) -> PowerLaw:
+        return fit_power_law(_PAIRS, _means(loss_PN[:, rows]), least=float(entropy_N[rows].mean()))
+
+    alpha = cluster_bootstrap(lambda rows: law(rows).exponent, row[0].clusters, draws=200)
+    return law(np.arange(len(entropy_N))), alpha
 
 
 def _means(loss_PN: Array) -> Array:
@@ -105,4 +108,11 @@ def _reading(found: dict[int, dict[str, list[Resampled]]]) -> str:
             f"- {key}, {deep} against {shallow} layers at {scaling.PAIRS[-1]:,} pairs: {signed(size)}.",
             f"- {key}, {scaling.PAIRS[-1]:,} against {scaling.PAIRS[0]} pairs: {grown}.",
         ]
-    return "\n".join(lines)
+    return "\n".join(
+        [
+            *lines,
+            "- More layers under a frozen trunk are not simply better: the uppermost layers of this encoder were made "
+            "for the mean of all tokens as a sentence's place, and one trained layer reads its first token. This is "
+            "scaling of what can be had from cached activations, not of fine-tuning the whole model.",
+        ]
+    )
