@@ -22,7 +22,7 @@ from training.rows import PreferenceRow
 
 NAME = "gold"
 MAX_LENGTH = 128
-REPEATS = 2
+REPEATS = 3
 RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 OBJECTIVES: Mapping[str, Settings] = {
     "bt": Settings(),
