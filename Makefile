@@ -14,7 +14,7 @@ RUNTIME ?= cpu
 DEMO_DIR ?= .demo
 PORT ?= 8080
 
-.PHONY: help install demo serve test test-system test-clients test-long e2e lint format types image-lint bench bench-more bench-gpu study-rlhf clean
+.PHONY: help install demo serve test test-system test-clients test-long e2e lint format types image-lint bench bench-more bench-gpu study-rlhf study-data clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -83,6 +83,9 @@ bench-gpu: install ## The service on a GPU against onnxruntime alone and torch f
 
 study-rlhf: install ## GRPO, a shuffled control, PPO and best of n with rewards over HTTP; docs/results/rlhf.md (an hour)
 	$(BIN)/python -m studies.rlhf all
+
+study-data: install ## Margins, soft labels, MORE, size, calibration on real data in PREFERENCE_DATA; docs/results/studies (an hour)
+	$(BIN)/python -m benchmarks.studies all
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) $(DEMO_DIR) .bench .clients .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*

@@ -1,1 +1,1 @@
-"""Speed, measured as ratios within one run. Run by hand, never in tests."""
+"""Speed, measured as ratios within one run, and studies on real data. Run by hand, never in tests."""
