@@ -9,7 +9,7 @@ from service.repository.manifest import CurveBin
 
 SIDE = 200.0
 """Of the reliability diagram's square, in its own units."""
-LEFT, TOP = 36.0, 10.0
+LEFT, TOP = 44.0, 10.0
 _LARGEST_DOT = 7.0
 REACH = 140.0
 """From an interval's zero line to either end of its axis."""

@@ -14,7 +14,11 @@ from service.ui.versions import versions
 from service.ui.voting import voting
 
 BELOW = "/ui/"
-_FILES = {"style.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8"}
+_FILES = {
+    "icon.svg": "image/svg+xml",
+    "style.css": "text/css; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+}
 
 
 def ui_routes(parts: Parts) -> Surface:

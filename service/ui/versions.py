@@ -8,6 +8,7 @@ from fastapi.responses import Response
 
 from service.api import replies
 from service.repository.manifest import Calibration, Manifest
+from service.repository.snapshot import DEFAULT_ALIAS
 from service.ui import draw
 from service.ui.access import Parts, form_of, refused
 from service.ui.render import page
@@ -26,7 +27,7 @@ async def versions(parts: Parts, request: Request) -> Response:
         name, digest = entry["model"]["name"], entry["model"]["version"]
         models.setdefault(name, []).append(_card(entry, snapshot.resident[digest].manifest, readings.get(digest, {})))
     for cards in models.values():
-        cards.sort(key=lambda card: (not card["aliases"], -card["model"]["sequence"]))
+        cards.sort(key=_place)
     return page(
         "versions.html",
         here="versions",
@@ -36,6 +37,12 @@ async def versions(parts: Parts, request: Request) -> Response:
         plot=draw,
         says=READINGS,
     )
+
+
+def _place(card: Mapping[str, Any]) -> tuple[bool, bool, int]:
+    """What answers by default comes first, then what an alias names, then the youngest."""
+    aliases = card["aliases"]
+    return DEFAULT_ALIAS not in aliases, not aliases, -card["model"]["sequence"]
 
 
 def _card(entry: dict[str, Any], manifest: Manifest, readings: Mapping[str, float]) -> dict[str, Any]:
