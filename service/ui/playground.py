@@ -64,19 +64,24 @@ async def playground(parts: Parts, request: Request) -> Response:
 
 def choices(snapshot: Snapshot, chosen: Sequence[str]) -> list[Choice]:
     """Every loaded version; those of the alias `stable` are chosen unless others were."""
-    aliases: dict[str, list[str]] = {}
-    for names in snapshot.aliases.values():
-        for alias, bundle in sorted(names.items()):
-            aliases.setdefault(bundle.digest, []).append(alias)
-    found = []
+    aliases, found = _aliases(snapshot), []
     for digest, bundle in snapshot.resident.items():
         manifest = bundle.manifest
         selector = f"{manifest.model}@{digest}"
         usual = DEFAULT_ALIAS in aliases.get(digest, ())
-        known_as = ", ".join(aliases.get(digest, ())) or "no alias"
+        known_as = ", ".join(aliases.get(digest, ["no alias"]))
         name = f"{manifest.model} {digest[:8]} ({known_as}; {manifest.objective}, {manifest.precision})"
         found.append(Choice(selector, name, selector in chosen if chosen else usual))
     return sorted(found, key=lambda choice: choice.name)
+
+
+def _aliases(snapshot: Snapshot) -> dict[str, list[str]]:
+    """Of each version that has some, by digest."""
+    found: dict[str, list[str]] = {}
+    for names in snapshot.aliases.values():
+        for alias, bundle in sorted(names.items()):
+            found.setdefault(bundle.digest, []).append(alias)
+    return found
 
 
 def _fields(form: Form) -> list[str]:
@@ -98,7 +103,8 @@ async def _scores(parts: Parts, request: Request, form: Form) -> list[dict[str, 
         raise MalformedRequest(f"Choose a version, {MOST_VERSIONS} at most.")
     items = [ScoreItem(form.text("prompt"), text) for _, text in answers]
     scored = await parts.caller.score_each(request, items, models=models)
-    return [_result(one, [letter for letter, _ in answers]) for one in scored]
+    aliases, letters = _aliases(parts.live.snapshot), [letter for letter, _ in answers]
+    return [_result(one, letters) | {"aliases": aliases.get(one.digest, [])} for one in scored]
 
 
 def _result(scored: Scored, letters: Sequence[str]) -> dict[str, Any]:

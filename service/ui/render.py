@@ -28,6 +28,11 @@ _TITLES = {
     504: "Too slow",
 }  # fmt: skip
 
+_PLAINER = {
+    "not found": "There is no page at this address.",
+    "method not allowed": "A page is looked at, or sent a form.",
+}
+
 
 def _when(seconds: float) -> str:
     """Seconds since the epoch for people."""
@@ -57,7 +62,7 @@ def page(template: str, *, status: int = 200, headers: dict[str, str] | None = N
 
 def failure_page(status: int, message: str, request_id: str | None = None) -> Response:
     """An error as a page."""
-    title = _TITLES.get(status, "Something went wrong")
+    title, message = _TITLES.get(status, "Something went wrong"), _PLAINER.get(message, message)
     return page("error.html", status=status, title=title, message=message, request_id=request_id, here="")
 
 

@@ -89,3 +89,9 @@ def test_every_verb_is_listed_without_torch() -> None:
         "assert not bad, bad\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_templates_are_of_the_page_alone() -> None:
+    """jinja2 renders our own pages and nothing else: a model's chat template is data, and never run by the service."""
+    found = {path.relative_to(ROOT).parent for path, names in modules("service") if "jinja2" in names}
+    assert found == {Path("service/ui")}

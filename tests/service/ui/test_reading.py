@@ -1,6 +1,8 @@
 """Versions and experiments: what the API says of them is on the pages, escaped, with drawings that hold the numbers."""
 
+import asyncio
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from model_export.publish import write_version
 from service.app import Service
 from service.experiments.report import Difference
+from service.repository.load import LoadedModel
 from service.repository.pointer_writer import set_aliases, writer
 from service.repository.store import read_verified
 from service.ui import draw
@@ -73,6 +76,31 @@ def test_older_manifests_and_refused_versions(store: Path, version: Path) -> Non
         assert "size" in page.text
         assert not [tag for tag, _ in page.tags if tag == "circle"]
 
+    with_api(settings_for(store), story)
+
+
+def test_a_version_on_its_way(store: Path, version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is shown with its step, and then among the loaded ones."""
+    go = threading.Event()
+    second = ""
+
+    def held(model: LoadedModel) -> None:
+        if model.digest == second:
+            go.wait(60)
+
+    async def story(client: httpx.AsyncClient, service: Service) -> None:
+        nonlocal second
+        second = await asyncio.to_thread(republish, store, version, "candidate", sequence=2)
+        while "warming" not in (page := parsed(await client.get("/ui/versions"))).text:
+            assert second[:12] not in page.text or "On their way" in page.text
+        assert second[:12] in page.text
+        go.set()
+        await service.live.refresh()
+        page = parsed(await client.get("/ui/versions"))
+        assert "On their way" not in page.text
+        assert second in page.text
+
+    monkeypatch.setattr("service.repository.loader.warm_up", held)
     with_api(settings_for(store), story)
 
 
