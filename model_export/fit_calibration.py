@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression, minimize, minimize_scalar
 
-from metrics.calibration import brier, ece, ece_noise_floor, log_losses, nll
+from metrics.calibration import brier, ece, ece_noise_floor, log_losses, nll, reliability_curve
 from model_export.errors import ExportError
 from model_export.pairs import LabelledPair, pairs_digest
 from service.calibrate import UNCALIBRATED, Calibrator
 from service.domain import Prompt
-from service.repository.manifest import Calibration, CalibrationMethod, CalibrationQuality
+from service.repository.manifest import Calibration, CalibrationMethod, CalibrationQuality, CurveBin
 
 BINS = 10
 MIN_PAIRS = 30
@@ -211,7 +211,14 @@ _FITS: dict[CalibrationMethod, Callable[[Array, Array], Calibrator]] = {
 
 
 def quality(probabilities: Array, label: Array) -> CalibrationQuality:
-    """ECE, Brier and NLL."""
+    """ECE, Brier and NLL, and the curve behind the ECE."""
+    curve = reliability_curve(probabilities, label, bins=BINS)
     return CalibrationQuality(
-        ece=ece(probabilities, label, bins=BINS), brier=brier(probabilities, label), nll=nll(probabilities, label)
+        ece=ece(probabilities, label, bins=BINS),
+        brier=brier(probabilities, label),
+        nll=nll(probabilities, label),
+        curve=tuple(
+            CurveBin(probability=min(1.0, float(p)), share=min(1.0, float(y)), count=int(n))
+            for p, y, n in zip(curve.predicted, curve.observed, curve.count, strict=True)
+        ),
     )

@@ -24,7 +24,7 @@ from service.api.feedback import feedback_routes
 from service.api.guard import Guard
 from service.api.keys import Keys
 from service.api.openapi import install_openapi
-from service.api.paths import Paths
+from service.api.paths import Paths, Surface
 from service.api.routes import WIRE, native_routes
 from service.api.watch import WatchResponse, watch_routes
 from service.experiments.parts import ExperimentParts, build_experiments
@@ -35,6 +35,9 @@ from service.runtime.ort import check_runtime
 from service.scoring import Scorer
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
+from service.ui.access import Parts
+from service.ui.render import PAGE
+from service.ui.routes import BELOW, ui_routes
 from service.watch.watch import Watch
 
 _LAG_PERIOD_S = 0.5
@@ -122,7 +125,7 @@ def create_app(service: Service) -> FastAPI:
     )
     feedback = service.feedback
     remember = feedback.require().recorder.keep if feedback.remember else None
-    surfaces = (
+    surfaces: tuple[Surface, ...] = (
         native_routes(caller, remember),
         compare_routes(caller),
         watch_routes(service.live, service.watch),
@@ -131,13 +134,19 @@ def create_app(service: Service) -> FastAPI:
         *feedback_routes(caller, feedback, service.metrics),
         *dialects(caller, settings),
     )
+    if settings.ui.enabled:
+        pages = Parts(caller, service.live, service.keys, feedback, service.experiments, service.watch, service.metrics)
+        surfaces += (ui_routes(pages),)
     for surface in surfaces:
         app.include_router(surface.router)
     install_error_handlers(app, overload_status=settings.overload.status)
     install_openapi(
         app, (*WIRE, *COMPARE_WIRE, *EXPERIMENT_WIRE, *ADMIN_WIRE, *FEEDBACK_WIRE, WatchResponse, *DIALECT_WIRE)
     )
-    paths = Paths(surfaces, plain=("/docs", "/openapi.json"), octets=octet_paths(), probes=probe_paths())
+    unknown = [(BELOW, PAGE)] if settings.ui.enabled else []
+    paths = Paths(
+        surfaces, plain=("/docs", "/openapi.json"), octets=octet_paths(), probes=probe_paths(), unknown=unknown
+    )
     app.add_middleware(
         Guard, settings=settings.http, gate=service.gate, metrics=service.metrics, paths=paths, keys=service.keys
     )

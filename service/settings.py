@@ -217,6 +217,13 @@ class KeySettings(_Group):
     admin_file: Path | None = None
 
 
+class UiSettings(_Group):
+    """The web page."""
+
+    enabled: bool = True
+    """False: there is nothing at /ui."""
+
+
 def _cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "plurality"
 
@@ -249,6 +256,7 @@ class Settings(BaseSettings):
     rollback: RollbackSettings = RollbackSettings()
     experiments: ExperimentSettings = ExperimentSettings()
     feedback: FeedbackSettings = FeedbackSettings()
+    ui: UiSettings = UiSettings()
 
     @model_validator(mode="before")
     @classmethod

@@ -60,11 +60,11 @@ def experiment_routes(parts: ExperimentParts, live: Live, keys: Keys) -> Surface
 
     @router.get("", responses=_answers(ExperimentsResponse), summary="Experiments and how their arms do")
     async def every() -> Response:
-        return _json({"experiments": [_state(entry, live) for entry in registry.entries.values()]})
+        return _json({"experiments": [state_of(entry, live) for entry in registry.entries.values()]})
 
     @router.get("/{name}", responses=_answers(ExperimentState), summary="One experiment")
     async def one(name: str) -> Response:
-        return _json(_state(_entry(parts, name), live))
+        return _json(state_of(_entry(parts, name), live))
 
     @router.get(
         "/{name}/report",
@@ -97,7 +97,7 @@ def experiment_routes(parts: ExperimentParts, live: Live, keys: Keys) -> Surface
                 experiment = _parsed(lambda: continued(known.experiment, experiment))
             await asyncio.to_thread(store.put, experiment)
             await registry.refresh()
-        return _json(_state(_entry(parts, name), live))
+        return _json(state_of(_entry(parts, name), live))
 
     @router.delete("/{name}", responses=_answers(Deleted), summary="End an experiment; its votes stay")
     async def delete(name: str, request: Request) -> Response:
@@ -148,7 +148,8 @@ def _unknown(parts: ExperimentParts) -> UnknownExperiment:
     return UnknownExperiment(f"no such experiment; defined: {known}", param="name")
 
 
-def _state(entry: Entry, live: Live) -> dict[str, Any]:
+def state_of(entry: Entry, live: Live) -> dict[str, Any]:
+    """An `ExperimentState` as plain values."""
     experiment = entry.experiment
     versions = residents(experiment, live)
     buckets = counts(entry.allocation)

@@ -61,12 +61,9 @@ def feedback_routes(caller: Caller, parts: FeedbackParts, metrics: Metrics) -> t
         openapi_extra=request_body(wire.VotesRequest, _EXAMPLE),
     )
     async def vote(request: Request) -> Response:
-        kept = parts.require()
+        parts.require()
         body = decode(_VOTES, await request.body())
-        longest = caller.limits.max_characters_per_item
-        subjects = [wire.subject(vote, place, longest=longest) for place, vote in enumerate(body.votes)]
-        models = _models(caller, body.votes, subjects)
-        replies = await kept.call(_take, kept, metrics, body.votes, subjects, models)
+        replies = await take_votes(caller, parts, metrics, body.votes)
         return _json({"request_id": request.scope["request_id"], "votes": replies})
 
     @router.get(
@@ -97,6 +94,22 @@ def feedback_routes(caller: Caller, parts: FeedbackParts, metrics: Metrics) -> t
         return _json({"deleted": await kept.call(kept.store.delete_voter, voter)})
 
     return Surface(router, NATIVE, "feedback"), Surface(admin, NATIVE, "admin")
+
+
+async def take_votes(
+    caller: Caller, parts: FeedbackParts, metrics: Metrics, votes: Sequence[wire.WireVote]
+) -> list[dict[str, Any]]:
+    """Store votes, and say of each what became of it.
+
+    Raises:
+        InvalidInput: a vote that cannot be; nothing was stored.
+        FeedbackDisabled, FeedbackConflict, FeedbackUnavailable, NotReady: nothing was stored.
+    """
+    kept = parts.require()
+    longest = caller.limits.max_characters_per_item
+    subjects = [wire.subject(vote, place, longest=longest) for place, vote in enumerate(votes)]
+    models = _models(caller, votes, subjects)
+    return await kept.call(_take, kept, metrics, votes, subjects, models)
 
 
 def _query(request: Request) -> wire.ExportQuery:

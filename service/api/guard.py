@@ -23,6 +23,8 @@ from service.telemetry.metrics import Metrics
 
 CLIENT_LEFT = 499
 """What proxies count a request as whose client closed the connection first; it is never sent."""
+_JSON = b"application/json"
+_FORM = b"application/x-www-form-urlencoded"
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 
 
@@ -71,7 +73,7 @@ class Guard:
         self._metrics.in_flight.inc()
         try:
             self._check_key(scope, place)
-            body = await self._read_body(scope["method"], headers, receive, octets=place.octets)
+            body = await self._read_body(scope["method"], headers, receive, place)
             await self._app(scope, _replay(body, receive), reply)
         except ClientDisconnect:
             exchange.status = CLIENT_LEFT
@@ -106,10 +108,10 @@ class Guard:
 
         return tagged
 
-    async def _read_body(self, method: str, headers: dict[bytes, bytes], receive: Receive, *, octets: bool) -> bytes:
+    async def _read_body(self, method: str, headers: dict[bytes, bytes], receive: Receive, place: Place) -> bytes:
         if method not in {"POST", "PUT", "PATCH"}:
             return b""
-        self._check_headers(headers, octets=octets)
+        self._check_headers(headers, place)
         try:
             async with asyncio.timeout(self._settings.body_timeout_s):
                 return await self._collect(receive)
@@ -122,7 +124,7 @@ class Guard:
             ) from None
 
     def _check_key(self, scope: Scope, place: Place) -> None:
-        if place.probe and scope["method"] in {"GET", "HEAD"}:
+        if place.role is None or (place.probe and scope["method"] in {"GET", "HEAD"}):
             return
         try:
             self._keys.require(HTTPConnection(scope), place.role)
@@ -130,13 +132,14 @@ class Guard:
             status = HTTPStatus.UNAUTHORIZED if isinstance(error, Unauthorised) else HTTPStatus.FORBIDDEN
             raise _Refused(status, error.code, error.message, reason=error.code) from None
 
-    def _check_headers(self, headers: dict[bytes, bytes], *, octets: bool) -> None:
-        kind = headers.get(b"content-type", b"application/json").split(b";")[0].strip().lower()
-        if kind != b"application/json" and not (octets and kind == b"application/octet-stream"):
+    def _check_headers(self, headers: dict[bytes, bytes], place: Place) -> None:
+        wanted = _FORM if place.forms else _JSON
+        kind = headers.get(b"content-type", wanted).split(b";")[0].strip().lower()
+        if kind != wanted and not (place.octets and kind == b"application/octet-stream"):
             raise _Refused(
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
-                "send application/json",
+                f"send {wanted.decode()}",
                 reason="media_type",
             )
         if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":

@@ -20,8 +20,10 @@ class Surface:
 
     router: APIRouter
     shape: ErrorShape
-    role: Role = "score"
-    """What a key must open, checked before the body is read."""
+    role: Role | None = "score"
+    """What a key must open, checked before the body is read. None: the routes check, the key is in a form."""
+    forms: bool = False
+    """Whether bodies are forms of a browser instead of JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,8 @@ class Place:
     shape: ErrorShape
     octets: bool = False
     """Whether it reads binary bodies beside JSON."""
-    role: Role = "score"
+    role: Role | None = "score"
+    forms: bool = False
     probe: bool = False
     """Whether a GET is answered without a key: load balancers have none."""
 
@@ -48,15 +51,17 @@ class Paths:
         plain: Iterable[str] = (),
         octets: frozenset[str] = frozenset(),
         probes: frozenset[str] = frozenset(),
+        unknown: Iterable[tuple[str, ErrorShape]] = (),
     ) -> None:
+        """`unknown` are prefixes of paths, with the shape in which what is not known below them is answered."""
         self._exact = {path: Place(path, NATIVE) for path in plain}
         self._patterns: list[tuple[APIRoute, Place]] = []
-        self._unknown = [(prefix, Place(OTHER, shape)) for prefix, shape in _PREFIXES]
+        self._unknown = [(prefix, Place(OTHER, shape)) for prefix, shape in (*unknown, *_PREFIXES)]
         for surface in surfaces:
             for route in surface.router.routes:
                 assert isinstance(route, APIRoute)  # noqa: S101 - our routers hold nothing else
                 path = route.path
-                place = Place(path, surface.shape, path in octets, surface.role, path in probes)
+                place = Place(path, surface.shape, path in octets, surface.role, surface.forms, path in probes)
                 if "{" in route.path:
                     self._patterns.append((route, place))
                 else:

@@ -1,6 +1,6 @@
 """Votes, what versions predicted for them, and remembered pairs, in SQL. Synchronous: call it in a thread."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from typing import Any, Literal
@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from service.errors import FeedbackConflict
 from service.feedback.connect import Database
+from service.feedback.judging import unjudged
 from service.feedback.queries import chosen, paged
 from service.feedback.records import Judged, Prediction, ScoredPair, Vote
 from service.feedback.rows import (
@@ -170,6 +171,11 @@ class FeedbackStore:
         with self._database.read() as connection:
             row = connection.execute(query).first()
         return None if row is None else to_scored_pair(row)
+
+    def to_judge(self, voter: str, *, since: float, avoid: Collection[str] = ()) -> ScoredPair | None:
+        """A remembered pair that a voter has not voted on, drawn from the newest ones; `unjudged` says more."""
+        with self._database.read() as connection:
+            return unjudged(connection, voter, since=since, avoid=avoid)
 
     def forget(self, before: float) -> int:
         """Remove pairs that were remembered before a time; returns how many."""

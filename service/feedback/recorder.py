@@ -6,7 +6,7 @@ is slow or away the queue fills, and what no longer fits is dropped and counted:
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 
 from service.errors import FeedbackUnavailable
@@ -84,6 +84,10 @@ class Recorder:
             pair = self._pending.get((request_id, index))
         pair = pair or self._store.find(request_id, index)
         return pair if pair and pair.created >= self._clock() - self._age_s else None
+
+    def to_judge(self, voter: str, avoid: Collection[str] = ()) -> ScoredPair | None:
+        """A remembered pair that this person has not voted on; raises FeedbackUnavailable."""
+        return self._store.to_judge(voter, since=self._clock() - self._age_s, avoid=avoid)
 
     def _put(self, pair: ScoredPair) -> None:
         place = (pair.request_id, pair.index)

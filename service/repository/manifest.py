@@ -33,12 +33,25 @@ class FileEntry(Closed):
     sha256: Digest
 
 
+class CurveBin(Closed):
+    """A point of a reliability diagram."""
+
+    probability: float = Field(ge=0, le=1)
+    """Mean P."""
+    share: float = Field(ge=0, le=1)
+    """Mean label."""
+    count: int = Field(gt=0)
+    """Every pair counts twice, once each way round: the curve is two-sided."""
+
+
 class CalibrationQuality(Closed):
     """Held-out probability quality, before or after calibration (natural log; ECE two-sided, 10 uniform bins)."""
 
     ece: float
     brier: float
     nll: float
+    curve: tuple[CurveBin, ...] = Field(default=(), max_length=64)
+    """Behind the ECE, by rising P; empty in manifests that were written before it was kept."""
 
 
 CalibrationMethod = Literal["temperature", "power", "isotonic"]

@@ -18,6 +18,7 @@ SERVICE_LAYERS = (
     {"scoring"},
     {"experiments"},
     {"api"},
+    {"ui"},
     {"app"},
     {"server"},
     {"__main__"},
@@ -49,7 +50,7 @@ def test_packages_import_only_to_the_left(package: str) -> None:
 
 
 def test_service_layers() -> None:
-    """Inside service: errors, domain <- the parts <- scoring <- api <- app <- server; only api knows HTTP."""
+    """Inside service: errors, domain <- the parts <- scoring <- api <- ui <- app <- server; only these know HTTP."""
     rank = {name: level for level, names in enumerate(SERVICE_LAYERS) for name in names}
     for path, names in modules("service"):
         own = path.relative_to(ROOT / "service").with_suffix("").parts[0]
@@ -59,7 +60,7 @@ def test_service_layers() -> None:
         bad = {name for name in used if rank[name] > rank[own]}
         assert not bad, f"{path.relative_to(ROOT)} imports {sorted(bad)}"
         http = {name for name in names if name.split(".")[0] in {"fastapi", "starlette", "uvicorn"}}
-        assert not http or own in {"api", "app", "server"}, f"{path.relative_to(ROOT)} knows HTTP"
+        assert not http or own in {"api", "ui", "app", "server"}, f"{path.relative_to(ROOT)} knows HTTP"
 
 
 def test_torch_stays_out_of_the_service() -> None:
@@ -88,3 +89,9 @@ def test_every_verb_is_listed_without_torch() -> None:
         "assert not bad, bad\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_templates_are_of_the_page_alone() -> None:
+    """jinja2 renders our own pages and nothing else: a model's chat template is data, and never run by the service."""
+    found = {path.relative_to(ROOT).parent for path, names in modules("service") if "jinja2" in names}
+    assert found == {Path("service/ui")}

@@ -1,0 +1,1 @@
+"""The web page at /ui: server-rendered, and of use without JavaScript."""
