@@ -99,6 +99,7 @@ def test_awaited(service: str) -> None:
 def test_publishing_over_a_pinned_run(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With an alias of its own the run's version stays and nothing changes; without, the run ends and says so."""
     monkeypatch.setenv("PLURALITY_REPOSITORY__POLL_INTERVAL_S", "0.05")
+    monkeypatch.setenv("PLURALITY_REPOSITORY__KEEP_PREVIOUS", "0")  # a former version would go on answering the run
     keep = ["publish", "tiny", "stable", "--alias", "run-1", "--store", str(store)]
     with serving(store) as served, Client(served.api) as pinned, Client(served.api, pin="record") as recording:
 

@@ -1,7 +1,7 @@
 """Votes are predicted by every arm's version, in the background, by a real store and scripted engines."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -10,13 +10,18 @@ import pytest
 from service.errors import InferenceFailed
 from service.experiments.predict import BATCH_VOTES, Predictor
 from service.feedback.database import FeedbackStore
-from service.feedback.records import JudgedPair, Vote
+from service.feedback.records import Judged, JudgedPair, Vote
 from service.repository.live import Live
 from tests.fakes import ScriptedBackend
 from tests.service.experiments.shelf import MODEL, Stage, Times, experiment, stage
 
 SINCE = "2030-01-01T00:00:00Z"
 CREATED = 2_000_000_000.0
+
+
+def predicted(store: FeedbackStore, versions: Sequence[str]) -> list[Judged]:
+    """The votes that all these versions have predicted."""
+    return [row for row in store.judged(MODEL, versions) if row.predictions.keys() == set(versions)]
 
 
 def vote(number: int, *, prompt: str = "a b") -> Vote:
@@ -60,7 +65,7 @@ def test_every_vote_by_every_version(tmp_path: Path) -> None:
     async def story(on: Stage, predictor: Predictor, store: FeedbackStore) -> None:
         while await predictor.step():
             pass
-        judged = store.judged(MODEL, digests(on))
+        judged = predicted(store, digests(on))
         assert [row.vote.id for row in judged] == [f"v{number}" for number in range(20)]
         for row in judged:
             one, two = (row.predictions[digest] for digest in digests(on))
@@ -88,8 +93,8 @@ def test_votes_that_a_version_cannot_score(tmp_path: Path) -> None:
         for _ in range(10):
             await predictor.step()
         stable, candidate = digests(on)
-        assert len(store.judged(MODEL, [stable])) == 20
-        assert {row.vote.id for row in store.judged(MODEL, [candidate])} == {f"v{number}" for number in range(12, 20)}
+        assert len(predicted(store, [stable])) == 20
+        assert {row.vote.id for row in predicted(store, [candidate])} == {f"v{number}" for number in range(12, 20)}
         runs = len(on.engines["candidate"].batches)
         assert await predictor.step() == 0
         assert len(on.engines["candidate"].batches) == runs
@@ -107,13 +112,13 @@ def test_predictions_wait_for_room_and_the_database(tmp_path: Path) -> None:
             for _ in range(50):
                 await asyncio.sleep(0.001)
             assert on.engines["stable"].batches == []
-        while len(await asyncio.to_thread(store.judged, MODEL, digests(on))) < 3:  # noqa: ASYNC110
+        while len(await asyncio.to_thread(predicted, store, digests(on))) < 3:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         (tmp_path / "votes.db").rename(tmp_path / "away.db")
         store.close()
         store.open()
         await asyncio.to_thread(store.add, [vote(number) for number in range(10, 14)])
-        while len(await asyncio.to_thread(store.judged, MODEL, digests(on))) < 4:  # noqa: ASYNC110
+        while len(await asyncio.to_thread(predicted, store, digests(on))) < 4:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         assert not work.done()
         work.cancel()
