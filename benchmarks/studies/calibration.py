@@ -15,6 +15,7 @@ from benchmarks.studies import gold, silver, sources
 from benchmarks.studies.figures import Array, Judged, Rows, differences, fractions_of, tempered
 from benchmarks.studies.folds import FOLDS
 from benchmarks.studies.store import Run
+from model_export.errors import ExportError
 from model_export.fit_calibration import fit_isotonic, fit_power, probabilities
 from service.calibrate import UNCALIBRATED, Calibrator
 from training.split import prompt_key
@@ -26,6 +27,7 @@ METHODS: Mapping[str, Callable[[Array, Array], Calibrator]] = {
     "power": fit_power,
     "isotonic": fit_isotonic,
 }
+"""Where rewards go against the labels there is nothing to fit: P is then all but 1/2 under each but `none`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,11 @@ def calibrated(case: Case, method: str) -> Judged:
 
 
 def _predicted(part: Part, method: str) -> Array:
-    calibrator = METHODS[method](differences(part.run, part.fit), fractions_of(part.fit))
+    gap, label = differences(part.run, part.fit), fractions_of(part.fit)
+    try:
+        calibrator = METHODS[method](gap, label)
+    except ExportError:
+        calibrator = tempered(gap, label)
     return probabilities(calibrator, differences(part.run, part.test))
 
 
