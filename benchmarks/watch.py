@@ -15,7 +15,7 @@ from benchmarks.report import machine, spread
 from metrics import Reference
 from service.calibrate import Calibrator
 from service.domain import Message, Reward, ScoreItem
-from service.settings import WatchSettings
+from service.setting_groups import WatchSettings
 from service.watch.readings import Yardstick, read
 from service.watch.window import Window
 

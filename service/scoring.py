@@ -14,7 +14,7 @@ from service.errors import DeadlineExceeded, InvalidInput, TextTooLong, TooManyI
 from service.repository.bundle import ModelBundle
 from service.repository.live import Live
 from service.repository.manifest import Manifest
-from service.settings import LimitSettings
+from service.setting_groups import LimitSettings
 
 
 @dataclass(frozen=True, slots=True)

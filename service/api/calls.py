@@ -18,7 +18,7 @@ from service.experiments.router import ARM_HEADER, UNIT_HEADER, Asked, Router
 from service.repository.live import Live
 from service.repository.manifest import Manifest
 from service.scoring import Scored, Scorer
-from service.settings import LimitSettings, Manner, OverloadSettings
+from service.setting_groups import LimitSettings, Manner, OverloadSettings
 from service.telemetry.metrics import SHORT_DIGEST
 
 Result = TypeVar("Result")

@@ -19,7 +19,7 @@ from metrics import (
 )
 from service.calibrate import Calibrator
 from service.repository.manifest import Manifest
-from service.settings import WatchSettings
+from service.setting_groups import WatchSettings
 from service.watch.window import View
 
 Readings = dict[str, float]

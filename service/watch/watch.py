@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from service.repository.bundle import ModelBundle
 from service.repository.live import Live
-from service.settings import WatchSettings
+from service.setting_groups import WatchSettings
 from service.telemetry.logs import get_logger
 from service.watch.readings import Readings, Yardstick, read
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.domain import Item, Outcome, Prompt, RawText, Reward, ScoreItem
-from service.settings import WatchSettings
+from service.setting_groups import WatchSettings
 
 Row = tuple[float, float, int]
 """Centred reward, tokens of the response, tokens that were cut."""

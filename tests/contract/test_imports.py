@@ -13,7 +13,18 @@ ORDER = ("metrics", "service", "model_export", "training", "evaluation", "plural
 """Each may import what stands to its left."""
 SERVICE_LAYERS = (
     {"errors", "domain", "calibrate"},
-    {"tokenise", "tokenise_raw", "runtime", "repository", "admission", "batching", "settings", "telemetry", "feedback"}
+    {
+        "tokenise",
+        "tokenise_raw",
+        "runtime",
+        "repository",
+        "admission",
+        "batching",
+        "setting_groups",
+        "settings",
+        "telemetry",
+        "feedback",
+    }
     | {"watch"},
     {"scoring"},
     {"experiments"},

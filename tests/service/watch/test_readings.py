@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from service.calibrate import Calibrator
 from service.repository.manifest import RewardStatistics
-from service.settings import WatchSettings
+from service.setting_groups import WatchSettings
 from service.watch.readings import READINGS, Yardstick, read
 from service.watch.window import Row, View
 from tests.fakes import manifest

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from service.domain import Item, Message, Outcome, RawText, RawTokens, Reward, ScoreItem
 from service.errors import InferenceFailed
-from service.settings import WatchSettings
+from service.setting_groups import WatchSettings
 from service.watch.window import View, Window
 
 SMALL = WatchSettings(size=64, min_items=20)
