@@ -175,6 +175,8 @@ def test_keys_stay_in_the_tab(opened: Site) -> None:
         expect(other.get_by_label("Feedback key")).to_have_value("")
         page.get_by_label("Feedback key").fill("wrong")
         press(page, "Begin")
+        expect(page.get_by_role("alert")).to_be_visible()
+        page.wait_for_load_state()  # by then the page's script has run
         expect(page.get_by_label("Feedback key")).to_have_value("")
         assert page.evaluate("sessionStorage.getItem('plurality.feedback-key')") is None
 
