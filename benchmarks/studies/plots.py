@@ -97,7 +97,8 @@ def reliability(panels: Mapping[str, Mapping[str, tuple[Array, Array]]], path: P
         axis.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
         for colour, (name, (predicted, observed)) in zip(PALETTE, lines.items(), strict=False):
             axis.plot(predicted, observed, "o-", color=colour, markersize=3.5, label=name)
-        axis.set(title=title, xlabel="predicted P(a preferred)", xlim=(0, 1), ylim=(0, 1))
+        axis.set_title(title, fontsize=8)
+        axis.set(xlabel="predicted P(a preferred)", xlim=(0, 1), ylim=(0, 1))
         axis.grid(alpha=0.25)
     axes[0].set_ylabel("share of people")
     axes[-1].legend(frameon=False)
