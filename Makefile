@@ -77,6 +77,7 @@ bench-more: install ## What each mechanism gains, the hot path, how cost grows, 
 	$(BIN)/python -m benchmarks.footprint
 	$(BIN)/python -m benchmarks.soak
 	$(BIN)/python -m benchmarks.publishing
+	$(BIN)/python -m benchmarks.going_back
 
 bench-gpu: install ## The service on a GPU against onnxruntime alone and torch fp16
 	$(BIN)/python -m benchmarks.gpu
