@@ -70,7 +70,7 @@ class Scorer:
                 if not query.block:
                     bundle.check_wait(query.deadline, encoded)
                 outcomes = await self._run(bundle, encoded, query.deadline)
-            bundle.settled(outcomes)
+            bundle.settled(outcomes, traffic=query.traffic)
             if query.traffic:
                 bundle.window.note(query.items, outcomes)
             return Scored(bundle.manifest, bundle.digest, outcomes)

@@ -13,9 +13,9 @@ Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 class WireVotes(Wire):
     """How many judged each response the better one; a tie is half a vote for each."""
 
-    a: Annotated[int, Meta(ge=0)]
-    b: Annotated[int, Meta(ge=0)]
-    tie: Annotated[int, Meta(ge=0)] = 0
+    a: Annotated[int, Meta(ge=0, le=2**31 - 1)]
+    b: Annotated[int, Meta(ge=0, le=2**31 - 1)]
+    tie: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
 
 
 class ComparePair(schemas.WirePair, kw_only=True):

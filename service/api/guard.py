@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.admission import Gate
 from service.api.keys import Keys
-from service.api.paths import Paths, Place
+from service.api.paths import OTHER, Paths, Place
 from service.api.shapes import ErrorShape, Failure
 from service.errors import Unauthorised, WritesDisabled
 from service.setting_groups import HttpSettings
@@ -73,12 +73,16 @@ class Guard:
         self._metrics.in_flight.inc()
         try:
             self._check_key(scope, place)
+            if place.label == OTHER:
+                # The router may know it all the same: its patterns end in $, which a final newline also satisfies.
+                raise _Refused(HTTPStatus.NOT_FOUND, "not_found", "not found", reason="")
             body = await self._read_body(scope["method"], headers, receive, place)
             await self._app(scope, _replay(body, receive), reply)
         except ClientDisconnect:
             exchange.status = CLIENT_LEFT
         except _Refused as refusal:
-            self._metrics.rejected.labels(refusal.reason).inc()
+            if refusal.reason:
+                self._metrics.rejected.labels(refusal.reason).inc()
             await _refuse(reply, refusal, place.shape, exchange.request_id)
         finally:
             self._metrics.in_flight.dec()

@@ -72,6 +72,6 @@ class Paths:
         if place := self._exact.get(path):
             return place
         for route, place in self._patterns:
-            if route.path_regex.match(path):
+            if route.path_regex.fullmatch(path):
                 return place
         return next(place for prefix, place in self._unknown if path.startswith(prefix))

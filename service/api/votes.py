@@ -46,7 +46,7 @@ class WireVote(Wire, kw_only=True):
     category: Annotated[Label | None, Meta(description="Such as subjective or objective; of your own choosing.")] = None
     source: Annotated[Label | None, Meta(description="Where the prompt is from.")] = None
     request_id: Annotated[Key | None, Meta(description="Of a reply of /preference, while pairs are remembered.")] = None
-    index: Annotated[int, Meta(ge=0)] | None = None
+    index: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
     model: Selector = None
     prompt: WirePrompt | None = None
     messages: Annotated[

@@ -142,10 +142,16 @@ class FeedbackStore:
             found = connection.execute(query.order_by(votes.c.created, votes.c.id).limit(limit))
             return [to_vote(row) for row in found]
 
-    def judged(self, model: str, digests: Sequence[str], since: float | None = None) -> list[Judged]:
+    def judged(
+        self, model: str, digests: Sequence[str], since: float | None = None, *, fresh: bool = False
+    ) -> list[Judged]:
         """Votes with what these versions have said of them so far, by (created, id).
 
         Those that some version has not predicted are there too: whoever compares versions counts what is missing.
+
+        Args:
+            fresh: leave out votes on prompts that anybody had voted on before `since`: a version made then may have
+                been trained on those, and a new vote on what it has learned by heart only flatters it.
         """
         sides = [predictions.alias() for _ in digests]
         query = select(votes, *(column for side in sides for column in side.c[2:]))
@@ -153,6 +159,9 @@ class FeedbackStore:
             there = (side.c.number == votes.c.number) & (side.c.digest == digest)
             query = query.outerjoin(side, there)
         query = query.where(*chosen(model, since)).order_by(votes.c.created, votes.c.id)
+        if fresh and since is not None:
+            earlier = select(votes.c.prompt).where(votes.c.model == model, votes.c.created < since)
+            query = query.where(votes.c.prompt.not_in(earlier))
         with self._database.read() as connection:
             return [to_judged(row, digests) for row in connection.execute(query)]
 

@@ -108,15 +108,16 @@ class ModelBundle:
                 retry_after_s=min(_MAX_RETRY_AFTER_S, max(1, math.ceil(queued_s / 2))),
             )
 
-    def settled(self, outcomes: Sequence[Outcome]) -> None:
-        """Count what became of a request's items."""
+    def settled(self, outcomes: Sequence[Outcome], *, traffic: bool = True) -> None:
+        """Count what became of a request's items; a version is on probation for what its callers get."""
         rewards = sum(isinstance(outcome, Reward) for outcome in outcomes)
         self.metrics.settled(rewards=rewards, errors=len(outcomes) - rewards)
         failed = non_finite = 0
         if rewards < len(outcomes):
             failed = sum(isinstance(outcome, EngineError) for outcome in outcomes)
             non_finite = sum(isinstance(outcome, NonFiniteReward) for outcome in outcomes)
-        self.health.note(items=rewards + failed, failed=failed, non_finite=non_finite)
+        if traffic:
+            self.health.note(items=rewards + failed, failed=failed, non_finite=non_finite)
 
     def acquire(self) -> None:
         """Count a user in."""

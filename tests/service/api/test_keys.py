@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 from service.api.keys import Keys, Role, fingerprint
 from service.app import Service, create_app
 from service.errors import ConfigurationError, Unauthorised, WritesDisabled
-from service.setting_groups import KeySettings
+from service.setting_groups import FeedbackSettings, KeySettings
 from tests.api import error_of, settings_for, with_api
 
 SCORE = {"items": [{"prompt": "p", "response": "r"}]}
@@ -208,3 +208,20 @@ def test_refused_before_the_body_is_read(published: Path, files: KeySettings) ->
         assert (b"connection", b"close") in sent[0]["headers"]
 
     with_api(settings_for(published, keys=files), story)
+
+
+def test_a_newline_after_a_path_opens_nothing(published: Path, files: KeySettings, tmp_path: Path) -> None:
+    """Routers' patterns end in $, which a final newline satisfies too: such a path must not pass as an unknown one."""
+
+    async def story(client: httpx.AsyncClient, service: Service) -> None:
+        paths = sorted(create_app(service).openapi()["paths"])
+        assert "/rm/v1/feedback/export" in paths
+        for path in paths:
+            for method in ("GET", "POST", "DELETE"):
+                for ending in ("%0A", "%0D%0A", "%00"):
+                    reply = await client.request(method, path.replace("{", "").replace("}", "") + ending)
+                    assert not reply.is_success, (method, path, ending, reply.status_code)
+
+    feedback = FeedbackSettings(url=f"sqlite:///{tmp_path}/votes.db")
+    keys = files.model_copy(update={"score_file": None})
+    with_api(settings_for(published, keys=keys, feedback=feedback), story)

@@ -242,6 +242,15 @@ class StoreStories:
             assert [entry.vote for entry in store.judged("tiny", ["x"], since=1002.0)] == [vote(2), vote(3)]
             assert [entry.predictions for entry in store.judged("tiny", [])] == [{}] * 4
 
+    def test_votes_on_prompts_that_were_voted_on_before_can_be_left_out(self, fresh: Fresh) -> None:
+        """A version may have been trained on those prompts."""
+        with opened(fresh()) as store:
+            other = replace(PAIR, prompt="another prompt")
+            store.add([vote(1), vote(5), vote(6, pair=other)])
+            since = vote(5).created
+            assert [entry.vote.id for entry in store.judged("tiny", [], since)] == ["v5", "v6"]
+            assert [entry.vote.id for entry in store.judged("tiny", [], since, fresh=True)] == ["v6"]
+
     def test_a_voter_is_deleted_with_all_that_is_theirs(self, fresh: Fresh) -> None:
         """Votes and predictions go; others' stay; again there is nothing to delete."""
         with opened(fresh()) as store:
