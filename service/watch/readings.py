@@ -27,7 +27,7 @@ Readings = dict[str, float]
 READINGS = {
     "watch_items": "Rewards in the window that the other gauges are taken from.",
     "score_psi": "Population stability index of the window's rewards against the reference set.",
-    "score_psi_noise_floor": "What rm_score_psi exceeds by chance once in a thousand windows.",
+    "score_psi_noise_floor": "What rm_score_psi exceeds by chance a few times in a thousand windows.",
     "score_ks": "Least Kolmogorov-Smirnov distance to the reference set that its known quantiles allow.",
     "score_ks_noise_floor": "What rm_score_ks exceeds by chance less than once in a thousand windows.",
     "score_saturation_ratio": "Share of rewards whose P against the reference's median is within 0.01 of 0 or 1.",

@@ -125,7 +125,7 @@ def _about(known: gold.Debates, runs: Mapping[str, list[Run]], cut: float) -> st
         f"next, trains on 3,000 pairs of the rest; {len(runs['bt'])} seeds, 0 to {len(runs['bt']) - 1}, so every "
         "debate "
         f"is held out {_times(len(runs['bt']) // FOLDS)}. The learning rate of each objective is the best of "
-        f"{', '.join(f'{rate:g}' for rate in gold.RATES)} by NLL on seed 0's validation debates. A step is the pairs "
+        f"{', '.join(f'{rate:g}' for rate in gold.RATES)} by NLL on seed 0's validation debates (which other seeds test on; the same for all). A step is the pairs "
         "of "
         f"one side of a debate; five epochs. {ENGINE} Texts are cut to {gold.MAX_LENGTH} tokens ({cut:.1%} are "
         "longer). "
