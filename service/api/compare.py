@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from service.api import replies, schemas
-from service.api.calls import Caller
+from service.api.calls import Caller, unless_disconnected
 from service.api.compare_records import ComparePair, CompareRequest, CompareResponse, WireVotes
 from service.api.openapi import content_of, request_body
 from service.api.paths import Surface
@@ -19,7 +19,7 @@ from service.api.shapes import NATIVE
 from service.domain import Prompt, Reward, ScoreItem
 from service.errors import MalformedRequest
 from service.experiments.assign import neighbours
-from service.experiments.compare import Pairs, VersionScores, compare
+from service.experiments.compare import Comparison, Pairs, VersionScores, compare
 from service.scoring import Scored
 from service.telemetry.metrics import SHORT_DIGEST
 
@@ -55,8 +55,12 @@ def compare_routes(caller: Caller) -> Surface:
         scored = await caller.score_each(request, items, models=body.models)
         versions = [version_scores([one], name) for one, name in zip(scored, body.models, strict=True)]
         prompts = prompts_of(items)
-        async with alone:
-            found = await asyncio.to_thread(compare, versions, prompts, pairs, draws=DRAWS)
+
+        async def compared() -> Comparison:
+            async with alone:
+                return await asyncio.to_thread(compare, versions, prompts, pairs, draws=DRAWS)
+
+        found = await unless_disconnected(request, compared())
         reply = {
             "request_id": request.scope["request_id"],
             "models": [replies.model(one.manifest, one.digest) for one in scored],

@@ -1,13 +1,14 @@
 """`/rm/v1/experiments`: what runs, how it goes, and with an admin key what is to run."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from service.api.calls import unless_disconnected
 from service.api.errors import ErrorBody
 from service.api.experiment_records import Deleted, ExperimentsResponse, ExperimentState, WireExperiment
 from service.api.keys import Keys
@@ -28,7 +29,7 @@ from service.experiments.definition import Experiment, as_plain, continued, pars
 from service.experiments.parts import ExperimentParts
 from service.experiments.predict import residents, votes_since
 from service.experiments.registry import DefinitionStore, Entry
-from service.experiments.reporting import report_on
+from service.experiments.reporting import ArmReport, report_on
 from service.repository.live import Live
 
 _PUT = msgspec.json.Decoder(WireExperiment)
@@ -71,13 +72,17 @@ def experiment_routes(parts: ExperimentParts, live: Live, keys: Keys) -> Surface
         responses={200: {"content": {"application/json": {}}, "description": "A report and a verdict for each arm"}},
         summary="Each arm against the control on the votes so far: may be looked at at any time",
     )
-    async def report(name: str) -> Response:
+    async def report(name: str, request: Request) -> Response:
         entry = _entry(parts, name)
         if parts.votes is None:
             raise FeedbackDisabled("reports are made of votes, and no database is configured: set feedback.url")
-        versions = residents(entry.experiment, live)
-        async with reading:
-            found = await asyncio.to_thread(report_on, entry, versions, parts.votes)
+        votes, versions = parts.votes, residents(entry.experiment, live)
+
+        async def made() -> Sequence[ArmReport]:
+            async with reading:
+                return await asyncio.to_thread(report_on, entry, versions, votes)
+
+        found = await unless_disconnected(request, made())  # who has left waits for no report
         return _json({"experiment": name, "votes_since": votes_since(entry.experiment, versions), "arms": found})
 
     @router.put(
