@@ -141,7 +141,8 @@ class Shadows:
             return False
 
     async def _chunk(self, job: _Job, start: int) -> Scored:
-        items, primary = (every[start : start + CHUNK_ITEMS] for every in (job.items, job.primary.outcomes))
+        chunk = slice(start, start + CHUNK_ITEMS)
+        items, primary = job.items[chunk], job.primary.outcomes[chunk]
         await self._gate.below(self._max_load)
         selector = job.experiment.selector(job.arm)
         scored = await self._scorer.score(

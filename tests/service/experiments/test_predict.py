@@ -208,7 +208,7 @@ def test_an_experiment_that_cannot_be_predicted_is_alone(tmp_path: Path) -> None
                 raise RuntimeError("scripted")
             return ask(model, *rest)  # type: ignore[arg-type]
 
-        predictor._votes.unpredicted = picky  # type: ignore[method-assign]
+        predictor._votes.unpredicted = picky  # type: ignore[method-assign, assignment]
         assert await predictor.step() == 2
 
     play(tmp_path, [vote(0)], story)

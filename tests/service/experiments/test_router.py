@@ -14,7 +14,7 @@ from service.experiments.assign import PUBLIC_KEY, arm_of, bucket, named_unit
 from service.experiments.definition import Experiment
 from service.experiments.router import Asked
 from service.experiments.tally import Tally
-from tests.fakes import ScriptedBackend
+from tests.fakes import FORMAT, ScriptedBackend
 from tests.service.experiments.shelf import Stage, Times, arm, experiment, stage
 
 Story = Callable[[Stage], Awaitable[None]]
@@ -284,11 +284,11 @@ def test_an_arm_that_misses_deadlines_is_turned_off(tmp_path: Path) -> None:
 
 
 def test_an_arm_that_refuses_what_the_control_takes(tmp_path: Path) -> None:
-    """A text too long for the arm alone is the control's to answer and the arm's error; one too long for both is not."""
+    """A text too long for the arm alone is the control's to answer and the arm's error; for both, it is not."""
 
     async def story(on: Stage) -> None:
         shorter = on.shelf.bundles["candidate"]
-        shorter._tokeniser = replace(shorter._tokeniser, max_length=8)
+        shorter._tokeniser = replace(shorter._tokeniser, format=FORMAT.model_copy(update={"max_length": 8}))
         deadline = asyncio.get_running_loop().time() + 20
         for words, by, errors in ((10, "current", 1), (100, "new", 1)):
             query = ScoreQuery([ScoreItem("a", "b " * words)], "fake", deadline, cut=False)
