@@ -30,6 +30,7 @@ from service.experiments.parts import ExperimentParts
 from service.experiments.predict import residents, votes_since
 from service.experiments.registry import DefinitionStore, Entry
 from service.experiments.reporting import ArmReport, report_on
+from service.experiments.tally import Tally
 from service.repository.live import Live
 
 _PUT = msgspec.json.Decoder(WireExperiment)
@@ -158,6 +159,8 @@ def state_of(entry: Entry, live: Live) -> dict[str, Any]:
     experiment = entry.experiment
     versions = residents(experiment, live)
     buckets = counts(entry.allocation)
+    digests = {name: version.digest for name, version in versions.items()}
+    standings = [(arm, entry.seen(arm.name, digests.get(arm.name))) for arm in experiment.arms]
     return {
         "definition": _definition(experiment),
         "origin": entry.origin,
@@ -167,18 +170,17 @@ def state_of(entry: Entry, live: Live) -> dict[str, Any]:
         "arms": [
             {
                 "name": arm.name,
-                "version": versions[arm.name].digest if arm.name in versions else None,
+                "version": digests.get(arm.name),
                 "share": buckets.get(arm.name, 0) / BUCKETS,
-                "disabled": entry.breakers[arm.name].open,
-                **_tally(entry, arm.name),
+                "disabled": standing.breaker.open,
+                **_tally(standing.tally),
             }
-            for arm in experiment.arms
+            for arm, standing in standings
         ],
     }
 
 
-def _tally(entry: Entry, arm: str) -> dict[str, Any]:
-    tally = entry.tallies[arm]
+def _tally(tally: Tally) -> dict[str, Any]:
     return {
         "requests": tally.requests,
         "errors": tally.errors,

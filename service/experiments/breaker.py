@@ -17,7 +17,7 @@ class BreakerRules:
 
 @dataclass(slots=True)
 class Breaker:
-    """One arm's. Once open it stays open: a new definition has new breakers."""
+    """One version's as an arm. Once open it stays open: another version, or a new definition, has a new breaker."""
 
     rules: BreakerRules = BreakerRules()
     open: bool = False

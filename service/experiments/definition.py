@@ -1,7 +1,7 @@
 """What an experiment is, and how one is read: closed records, and errors that name the key."""
 
 from collections.abc import Hashable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,7 +63,7 @@ class Experiment(_Closed):
     votes_per_prompt: int = Field(default=1, ge=1)
     """A prompt counts once it has so many votes, with their mean: the size of the panel where one votes."""
     slowdown: float = Field(default=1.5, ge=1)
-    """How many times the control's p95 latency an arm's may be."""
+    """How many times the control's p95 latency an arm's may be to be promoted."""
     overrides: bool = True
     """Whether a request may name its arm."""
     since: Annotated[AwareDatetime | None, Field(strict=False)] = None
@@ -225,8 +225,19 @@ def since_of(experiment: Experiment, made: Mapping[str, str]) -> float:
     """From when votes count, in seconds since the epoch.
 
     Args:
-        made: when each compared version was made, ISO 8601, by digest.
+        made: when each compared version was made, ISO 8601, by digest. One that is no time decides nothing: the
+            report then asks for `since`.
     """
     if experiment.since is not None:
         return experiment.since.timestamp()
-    return max((datetime.fromisoformat(text).timestamp() for text in made.values()), default=0.0)
+    moments = (made_at(text) for text in made.values())
+    return max((moment for moment in moments if moment is not None), default=0.0)
+
+
+def made_at(text: str) -> float | None:
+    """ISO 8601 in seconds since the epoch; without a zone it is UTC. None: it is no time."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None

@@ -89,7 +89,8 @@ def build_experiments(
     if votes is not None:
         predictor = Predictor(
             registry, live, scorer, gate, votes, instruments,
-            max_load=chosen.background_load, interval_s=chosen.poll_interval_s, clock=clock,
+            max_load=chosen.background_load, max_items=settings.limits.max_items_per_request,
+            interval_s=chosen.poll_interval_s, clock=clock,
         )  # fmt: skip
     return ExperimentParts(registry, router, shadows, table, predictor, votes)
 

@@ -9,7 +9,7 @@ from service.admission import Gate
 from service.domain import Reward, ScoreQuery
 from service.errors import InvalidInput, PluralityError, Unavailable, UnknownModel
 from service.experiments.definition import Arm, Experiment, since_of
-from service.experiments.registry import Entry, Registry
+from service.experiments.registry import Registry
 from service.feedback.records import Judged, Prediction, Vote
 from service.repository.live import Live
 from service.scoring import Scored, Scorer
@@ -71,6 +71,7 @@ class Predictor:
         metrics: ExperimentMetrics,
         *,
         max_load: float,
+        max_items: int,
         interval_s: float,
         clock: Callable[[], float],
     ) -> None:
@@ -81,33 +82,40 @@ class Predictor:
         self._votes = votes
         self._metrics = metrics
         self._max_load = max_load
+        self._batch = max(1, min(BATCH_VOTES, max_items // 2))
         self._interval_s = interval_s
         self._clock = clock
         self._hopeless: dict[str, set[str]] = {}
-        """Votes that a version cannot score, by digest: until the next start nobody asks it again."""
+        """Votes that a version cannot score, by digest: while it is resident nobody asks it again."""
         self._log = get_logger(__name__)
 
     async def run(self) -> None:
         """Predict until cancelled; sleep where there is nothing to do."""
         while True:
-            try:
-                done = await self.step()
-            except PluralityError as error:  # full, draining, or the database is away: later
-                done = 0
-                self._log.warning("predictions_wait", code=error.code)
-            except Exception as error:  # noqa: BLE001 - the boundary of the task: reports wait, nobody else
-                done = 0
-                self._log.error("predictions_failed", error=type(error).__name__)
-            if not done:
+            if not await self.step():
                 await asyncio.sleep(self._interval_s)
 
     async def step(self) -> int:
         """One batch for each arm of each running experiment; how many votes were predicted."""
-        return sum([await self._arms(entry) for entry in tuple(self._registry.running.values())])
+        done, resident = 0, set[str]()
+        for entry in tuple(self._registry.running.values()):
+            versions = residents(entry.experiment, self._live)
+            resident |= {version.digest for version in versions.values()}
+            done += await self._apart(entry.experiment, versions)
+        self._hopeless = {digest: votes for digest, votes in self._hopeless.items() if digest in resident}
+        return done
 
-    async def _arms(self, entry: Entry) -> int:
-        experiment = entry.experiment
-        versions = residents(experiment, self._live)
+    async def _apart(self, experiment: Experiment, versions: Mapping[str, Resident]) -> int:
+        """What goes wrong with one experiment is its own: it waits, the others go on."""
+        try:
+            return await self._arms(experiment, versions)
+        except PluralityError as error:  # full, draining, or the database is away: later
+            self._log.warning("predictions_wait", experiment=experiment.name, code=error.code)
+        except Exception as error:  # noqa: BLE001 - the boundary of the task: reports wait, nobody else
+            self._log.error("predictions_failed", experiment=experiment.name, error=type(error).__name__)
+        return 0
+
+    async def _arms(self, experiment: Experiment, versions: Mapping[str, Resident]) -> int:
         since = votes_since(experiment, versions)
         done = 0
         for arm in experiment.arms:
@@ -117,22 +125,33 @@ class Predictor:
 
     async def _arm(self, experiment: Experiment, arm: Arm, digest: str, since: float) -> int:
         hopeless = self._hopeless.setdefault(digest, set())
-        limit = BATCH_VOTES + len(hopeless)
+        limit = self._batch + len(hopeless)
         found = await asyncio.to_thread(self._votes.unpredicted, experiment.model, digest, since, limit)
-        votes = [vote for vote in found if vote.id not in hopeless][:BATCH_VOTES]
+        votes = [vote for vote in found if vote.id not in hopeless][: self._batch]
         if not votes:
             return 0
-        await self._gate.below(self._max_load)
-        try:
-            scored = await self._score(experiment.model, digest, votes)
-        except InvalidInput:
-            hopeless |= {vote.id for vote in votes}
-            return 0
-        predictions = _predictions(votes, scored)
-        hopeless |= {vote.id for vote in votes} - predictions.keys()
+        predictions = await self._predict(experiment.model, digest, votes)
+        if lost := {vote.id for vote in votes} - predictions.keys():
+            hopeless |= lost
+            self._log.warning(
+                "predictions_impossible", experiment=experiment.name, arm=arm.name, digest=digest[:12], votes=len(lost)
+            )
         await asyncio.to_thread(self._keep, digest, predictions)
         self._metrics.predicted.labels(experiment.name, arm.name).inc(len(predictions))
         return len(predictions)
+
+    async def _predict(self, model: str, digest: str, votes: Sequence[Vote]) -> dict[str, Prediction]:
+        """By vote; none of those that the version cannot score. One that is refused does not take others with it."""
+        await self._gate.below(self._max_load)
+        try:
+            return _predictions(votes, await self._score(model, digest, votes))
+        except InvalidInput:
+            if len(votes) == 1:
+                return {}
+        found: dict[str, Prediction] = {}
+        for vote in votes:
+            found |= await self._predict(model, digest, [vote])
+        return found
 
     async def _score(self, model: str, digest: str, votes: Sequence[Vote]) -> Scored:
         # Never `block`: who waits in the gate's line has whoever comes after refused.

@@ -8,13 +8,14 @@ from typing import Literal, Protocol
 
 from service.errors import ConfigurationError
 from service.experiments.assign import Allocation, allocate
-from service.experiments.breaker import Breaker
 from service.experiments.definition import Experiment, read_file
-from service.experiments.tally import Tally
+from service.experiments.tally import Standing
 from service.telemetry.experiments import ExperimentMetrics
 from service.telemetry.logs import get_logger
 
 Origin = Literal["file", "database"]
+MAX_VERSIONS = 4
+"""Of an arm whose standing is kept: answers of the version before the last move still come in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,25 @@ class Entry:
     allocation: Allocation
     problem: str | None = None
     """Why it does not run though it should."""
-    breakers: Mapping[str, Breaker] = field(default_factory=dict)
-    tallies: Mapping[str, Tally] = field(default_factory=dict)
+    _standings: dict[tuple[str, str], Standing] = field(default_factory=dict)
 
     @property
     def runs(self) -> bool:
         return self.experiment.running and self.problem is None
+
+    def standing(self, arm: str, digest: str) -> Standing:
+        """How this version has served as this arm, to be written to; a version that comes new starts afresh."""
+        found = self._standings.get((arm, digest))
+        if found is None:
+            versions = [key for key in self._standings if key[0] == arm]
+            for key in versions[: max(0, len(versions) + 1 - MAX_VERSIONS)]:
+                del self._standings[key]
+            found = self._standings[arm, digest] = Standing()
+        return found
+
+    def seen(self, arm: str, digest: str | None) -> Standing:
+        """The same to read: an empty one where the version has served nobody."""
+        return self._standings.get((arm, digest or "")) or Standing()
 
 
 class Registry:
@@ -174,9 +188,7 @@ class Registry:
         ):  # fmt: skip
             return known
         answering = {arm.name: arm.weight for arm in experiment.arms if not arm.shadow}
-        breakers = {arm.name: Breaker() for arm in experiment.arms}
-        tallies = {arm.name: Tally() for arm in experiment.arms}
-        return Entry(experiment, origin, revision, allocate(answering), problem, breakers, tallies)
+        return Entry(experiment, origin, revision, allocate(answering), problem)
 
     def _announce(self, entries: Mapping[str, Entry]) -> None:
         for name, entry in entries.items():

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from service.experiments.definition import Experiment
+from service.experiments.definition import Arm, Experiment, made_at
 from service.experiments.predict import Resident, Votes, votes_since
 from service.experiments.registry import Entry
 from service.experiments.report import Report, build_report
@@ -33,7 +33,7 @@ def report_on(entry: Entry, versions: Mapping[str, Resident], votes: Votes) -> l
     found = []
     for arm in rivals:
         version = versions.get(arm.name)
-        if (problem := _problem(control, version)) or control is None or version is None:
+        if (problem := _problem(experiment, control, version)) or control is None or version is None:
             found.append(ArmReport(arm.name, None, Verdict("hold", (problem or "",))))
             continue
         judged = votes.judged(experiment.model, (control.digest, version.digest), since)
@@ -44,17 +44,21 @@ def report_on(entry: Entry, versions: Mapping[str, Resident], votes: Votes) -> l
             alpha=experiment.alpha / len(rivals),
             votes_per_prompt=experiment.votes_per_prompt,
         )
-        verdict = decide(report, _health(entry, arm.name), _rules(experiment))
+        verdict = decide(report, _health(entry, arm, control.digest, version.digest), _rules(experiment))
         found.append(ArmReport(arm.name, report, verdict))
     return found
 
 
-def _problem(control: Resident | None, version: Resident | None) -> str | None:
+def _problem(experiment: Experiment, control: Resident | None, version: Resident | None) -> str | None:
     if control is None:
         return "The control's version is not resident."
     if version is None:
         return "The arm's version is not resident."
-    return "The arm and the control have the same version." if control.digest == version.digest else None
+    if control.digest == version.digest:
+        return "The arm and the control have the same version."
+    if experiment.since is None and None in {made_at(control.created), made_at(version.created)}:
+        return "A version's manifest does not say when it was made: give the experiment a `since`."
+    return None
 
 
 def _rules(experiment: Experiment) -> Rules:
@@ -66,9 +70,10 @@ def _rules(experiment: Experiment) -> Rules:
     )
 
 
-def _health(entry: Entry, arm: str) -> Health:
-    tallies = entry.tallies
-    return Health(_of(tallies[entry.experiment.control]), _of(tallies[arm]))
+def _health(entry: Entry, arm: Arm, control: str, treatment: str) -> Health:
+    """Of the very versions that the report compares."""
+    served = entry.seen(entry.experiment.control, control), entry.seen(arm.name, treatment)
+    return Health(_of(served[0].tally), _of(served[1].tally), shadow=arm.shadow)
 
 
 def _of(tally: Tally) -> VersionHealth:

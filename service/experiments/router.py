@@ -1,14 +1,22 @@
 """Who answers a request for an experiment's model: its arm, or the control wherever the arm cannot. Knows no HTTP."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from service.domain import Outcome, ScoreQuery
-from service.errors import EngineError, MalformedRequest, Overloaded, UnknownModel
+from service.domain import Reward, ScoreQuery
+from service.errors import (
+    DeadlineExceeded,
+    MalformedRequest,
+    Overloaded,
+    PluralityError,
+    Unavailable,
+    UnknownModel,
+)
 from service.experiments.assign import arm_of, bucket, named_unit, unit_of
 from service.experiments.definition import Arm
 from service.experiments.registry import Entry, Registry
 from service.experiments.shadow import Shadows
+from service.experiments.tally import Standing, Tally, failures, faults
 from service.repository.live import Live
 from service.scoring import Scored, Scorer
 from service.telemetry.experiments import ExperimentMetrics
@@ -17,6 +25,7 @@ from service.telemetry.logs import get_logger
 UNIT_HEADER = "x-experiment-unit"
 ARM_HEADER = "x-experiment-arm"
 MAX_UNIT = 256
+_SLOW = DeadlineExceeded("the queue is longer than the deadline allows")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,15 @@ class Served:
     scored: Scored
     labels: Mapping[str, str] = field(default_factory=dict)
     """`experiment` and `arm`; empty where the request took no part."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What an arm said, and where it is noted."""
+
+    scored: Scored
+    standing: Standing
+    seconds: float | None
 
 
 class Router:
@@ -83,7 +101,7 @@ class Router:
                 )
             return Served(await self._scorer.score(query))
         arm, takes_part = self._choose(entry, query, asked)
-        served = await self._serve(entry, arm, query)
+        served = await self._serve(entry, arm, query, takes_part=takes_part)
         self._shadows.offer(entry, query, served.scored)
         return served if takes_part else Served(served.scored)
 
@@ -112,55 +130,93 @@ class Router:
         self._metrics.assigned.labels(experiment.name, name).inc()
         return experiment.arm(name), True
 
-    async def _serve(self, entry: Entry, arm: Arm, query: ScoreQuery) -> Served:
+    async def _serve(self, entry: Entry, arm: Arm, query: ScoreQuery, *, takes_part: bool) -> Served:
         if arm.name == entry.experiment.control:
-            return await self._by_control(entry, query)
-        scored, reason = None, "disabled"
-        if not entry.breakers[arm.name].open:
-            scored, reason = await self._try(entry, arm, query)
-        if scored is not None and not reason:
-            self._record(entry, arm, failed=False)
-            return Served(scored, _labels(entry, arm))
-        self._metrics.fallback.labels(entry.experiment.name, arm.name, reason).inc()
-        served = await self._by_control(entry, query)
-        if scored is not None:
-            # Texts that no version can score are not the arm's fault.
-            self._record(entry, arm, failed=_failures(served.scored.outcomes) < _failures(scored.outcomes))
-        return served
+            return await self._by_control(entry, query, counted=takes_part)
+        standing = self._standing(entry, arm)
+        if standing is None:
+            return await self._instead(entry, arm, query, "not_resident")
+        self._metrics.disabled.labels(entry.experiment.name, arm.name).set(standing.breaker.open)
+        if standing.breaker.open:
+            return await self._instead(entry, arm, query, "disabled")
+        started = self._clock()
+        scored = await self._try(entry, arm, query, standing)
+        if scored is None:
+            served = await self._instead(entry, arm, query, "slow")
+            standing.tally.add([_SLOW])  # had the control been no faster, it would have raised
+            return served
+        own = _Answer(scored, standing, None if arm.shadow else self._clock() - started)
+        return await self._better(entry, arm, query, own)
 
-    async def _try(self, entry: Entry, arm: Arm, query: ScoreQuery) -> tuple[Scored | None, str]:
-        """The arm's answer, and why it is not good enough; no reason: it is."""
+    async def _try(self, entry: Entry, arm: Arm, query: ScoreQuery, standing: Standing) -> Scored | None:
+        """The arm's answer; None: its queue is too long for the deadline."""
         try:
-            scored = await self._score(entry, arm, query)
-        except UnknownModel:
-            return None, "not_resident"
+            return await self._ask(entry, arm, query)
+        except DeadlineExceeded as error:
+            standing.tally.add([error])
+            self._record(entry, arm, standing, failed=True)
+            raise
         except Overloaded as error:
             if error.reason != "deadline":
                 raise
-            return None, "slow"
-        return scored, "failed" if _failures(scored.outcomes) else ""
+            return None
 
-    async def _by_control(self, entry: Entry, query: ScoreQuery) -> Served:
+    async def _better(self, entry: Entry, arm: Arm, query: ScoreQuery, own: _Answer) -> Served:
+        """The arm's answer, or the control's where it gives more rewards."""
+        outcomes = own.scored.outcomes
+        served, blame = Served(own.scored, _labels(entry, arm)), list[PluralityError]()
+        if not all(isinstance(outcome, Reward) for outcome in outcomes):
+            try:
+                control = await self._by_control(entry, query)
+            except (Unavailable, DeadlineExceeded):
+                if failures(outcomes):
+                    raise
+                return served  # refused items are an answer
+            blame = faults(outcomes, control.scored.outcomes)
+            if _rewards(control.scored) > _rewards(own.scored):
+                self._metrics.fallback.labels(entry.experiment.name, arm.name, "failed").inc()
+                served = control
+        own.standing.tally.add(blame, own.seconds)
+        self._record(entry, arm, own.standing, failed=bool(blame))
+        return served
+
+    async def _instead(self, entry: Entry, arm: Arm, query: ScoreQuery, reason: str) -> Served:
+        self._metrics.fallback.labels(entry.experiment.name, arm.name, reason).inc()
+        return await self._by_control(entry, query)
+
+    async def _by_control(self, entry: Entry, query: ScoreQuery, *, counted: bool = True) -> Served:
         arm = entry.experiment.control_arm
-        try:
-            scored = await self._score(entry, arm, query)
-        except UnknownModel:
+        standing = self._standing(entry, arm)
+        if standing is None:
             self._metrics.fallback.labels(entry.experiment.name, arm.name, "not_resident").inc()
             return Served(await self._scorer.score(query))
+        tally = standing.tally if counted else Tally()
+        started = self._clock()
+        try:
+            scored = await self._ask(entry, arm, query)
+        except DeadlineExceeded as error:
+            tally.add([error])
+            raise
+        tally.add(failures(scored.outcomes), self._clock() - started)
         return Served(scored, _labels(entry, arm))
 
-    async def _score(self, entry: Entry, arm: Arm, query: ScoreQuery) -> Scored:
-        started = self._clock()
-        scored = await self._scorer.score(replace(query, model=entry.experiment.selector(arm)))
-        entry.tallies[arm.name].add(scored.outcomes, self._clock() - started)
-        return scored
+    def _standing(self, entry: Entry, arm: Arm) -> Standing | None:
+        """Of the version that the arm has now; None: it is not resident."""
+        try:
+            with self._live.pin(entry.experiment.selector(arm)) as bundle:
+                return entry.standing(arm.name, bundle.digest)
+        except UnknownModel:
+            return None
 
-    def _record(self, entry: Entry, arm: Arm, *, failed: bool) -> None:
-        if entry.breakers[arm.name].record(self._clock(), failed=failed):
+    async def _ask(self, entry: Entry, arm: Arm, query: ScoreQuery) -> Scored:
+        return await self._scorer.score(replace(query, model=entry.experiment.selector(arm)))
+
+    def _record(self, entry: Entry, arm: Arm, standing: Standing, *, failed: bool) -> None:
+        if standing.breaker.record(self._clock(), failed=failed):
             self._metrics.disabled.labels(entry.experiment.name, arm.name).set(1)
             self._log.error(
                 "experiment_arm_disabled", experiment=entry.experiment.name, arm=arm.name,
-                cure="give the arm a version that works, then define the experiment again",
+                cure="give the arm a version that works",
             )  # fmt: skip
 
 
@@ -186,5 +242,5 @@ def _labels(entry: Entry, arm: Arm) -> Mapping[str, str]:
     return {"experiment": entry.experiment.name, "arm": arm.name}
 
 
-def _failures(outcomes: Sequence[Outcome]) -> int:
-    return sum(isinstance(outcome, EngineError) for outcome in outcomes)
+def _rewards(scored: Scored) -> int:
+    return sum(isinstance(outcome, Reward) for outcome in scored.outcomes)

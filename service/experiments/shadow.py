@@ -15,6 +15,7 @@ from service.errors import DeadlineExceeded, PluralityError, Unavailable, Unknow
 from service.experiments.assign import neighbours
 from service.experiments.definition import Arm, Experiment
 from service.experiments.registry import Entry
+from service.experiments.tally import faults
 from service.repository.live import Live
 from service.scoring import Scored, Scorer
 from service.telemetry.experiments import ExperimentMetrics
@@ -117,7 +118,7 @@ class Shadows:
         digests: set[str] = set()
         for start in range(0, len(job.items), CHUNK_ITEMS):
             try:
-                scored = await self._chunk(job, job.items[start : start + CHUNK_ITEMS])
+                scored = await self._chunk(job, start)
             except PluralityError as error:
                 self._drop(job.experiment, _reason(error), len(job.items) - start)
                 return
@@ -139,14 +140,16 @@ class Shadows:
         except PluralityError:
             return False
 
-    async def _chunk(self, job: _Job, items: Sequence[Item]) -> Scored:
+    async def _chunk(self, job: _Job, start: int) -> Scored:
+        chunk = slice(start, start + CHUNK_ITEMS)
+        items, primary = job.items[chunk], job.primary.outcomes[chunk]
         await self._gate.below(self._max_load)
         selector = job.experiment.selector(job.arm)
-        started = self._clock()
         scored = await self._scorer.score(
-            ScoreQuery(items, selector, started + _PATIENCE_S, cut=job.cut, traffic=False)
+            ScoreQuery(items, selector, self._clock() + _PATIENCE_S, cut=job.cut, traffic=False)
         )
-        job.entry.tallies[job.arm.name].add(scored.outcomes, self._clock() - started)
+        # Not how long it took: a shadow waits for room and comes in chunks, which compares with no answer's time.
+        job.entry.standing(job.arm.name, scored.digest).tally.add(faults(scored.outcomes, primary))
         return scored
 
     def _compare(self, job: _Job, outcomes: Sequence[Outcome], shadow: Scored) -> None:

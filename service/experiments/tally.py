@@ -1,4 +1,4 @@
-"""How an arm has served since its experiment was defined, in this process."""
+"""How an arm's version has served since its experiment was defined, in this process."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from service.domain import Outcome
-from service.errors import EngineError, NonFiniteReward
+from service.domain import Outcome, Reward
+from service.errors import EngineError, NonFiniteReward, PluralityError
+from service.experiments.breaker import Breaker
 
 _LATENCIES = 1000
 
@@ -18,19 +19,44 @@ class Tally:
 
     requests: int = 0
     errors: int = 0
-    """Requests with an item that its engine failed on."""
+    """Requests that it answered worse than it should have: an item without a reward, too late, or too slow."""
     non_finite: int = 0
     """Items whose reward was NaN or infinite."""
     _seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENCIES))
 
-    def add(self, outcomes: Sequence[Outcome], seconds: float) -> None:
-        """Note an answer."""
+    def add(self, faults: Sequence[PluralityError], seconds: float | None = None) -> None:
+        """Note a request.
+
+        Args:
+            faults: what the version is to blame for; none where it did well.
+            seconds: how long the answer took; None where that compares with nothing.
+        """
         self.requests += 1
-        self.errors += any(isinstance(outcome, EngineError) for outcome in outcomes)
-        self.non_finite += sum(isinstance(outcome, NonFiniteReward) for outcome in outcomes)
-        self._seconds.append(seconds)
+        self.errors += bool(faults)
+        self.non_finite += sum(isinstance(fault, NonFiniteReward) for fault in faults)
+        if seconds is not None:
+            self._seconds.append(seconds)
 
     @property
     def p95_s(self) -> float | None:
         """95 % quantile of the last thousand answers' times; None before the first."""
         return float(np.quantile(self._seconds, 0.95)) if self._seconds else None
+
+
+@dataclass(slots=True)
+class Standing:
+    """One version's as an arm."""
+
+    tally: Tally = field(default_factory=Tally)
+    breaker: Breaker = field(default_factory=Breaker)
+
+
+def failures(outcomes: Sequence[Outcome]) -> list[PluralityError]:
+    """Items that an engine failed on, as far as one version's answer tells."""
+    return [outcome for outcome in outcomes if isinstance(outcome, EngineError)]
+
+
+def faults(outcomes: Sequence[Outcome], others: Sequence[Outcome]) -> list[PluralityError]:
+    """Items that this version gave no reward for and another did; texts that neither can score are nobody's fault."""
+    pairs = zip(outcomes, others, strict=True)
+    return [one for one, other in pairs if not isinstance(one, Reward) and isinstance(other, Reward)]

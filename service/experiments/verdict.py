@@ -33,6 +33,8 @@ class Health:
 
     control: VersionHealth
     treatment: VersionHealth
+    shadow: bool = False
+    """The treatment answers nobody: its latency compares with nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ class Rules:
     error_excess: float = 0.01
     """How far the treatment's error rate may lie above the control's."""
     slowdown: float = 1.5
-    """How many times the control's p95 latency the treatment's may be."""
+    """How many times the control's p95 latency the treatment's may be: a slower one is held. Never rolled back: p95
+    moves by chance too."""
 
     def __post_init__(self) -> None:
         """Refuse rules that could promote on nothing."""
@@ -133,12 +136,6 @@ def _sickness(health: Health, rules: Rules) -> Iterator[str]:
             f"The treatment failed {worse:.2%} of {treatment.requests:,} requests, the control {usual:.2%} of "
             f"{control.requests:,}: more than {rules.error_excess:.2%} and chance explain."
         )
-    slow, fast = _latency(treatment), _latency(control)
-    if slow is not None and fast is not None and slow > rules.slowdown * fast:
-        yield (
-            f"The treatment's p95 latency is {1e3 * slow:.0f} ms, the control's {1e3 * fast:.0f} ms: more than "
-            f"{rules.slowdown:g} times as long."
-        )
 
 
 def _chance(control: VersionHealth, treatment: VersionHealth) -> float:
@@ -158,8 +155,14 @@ def _health_doubts(health: Health | None, rules: Rules) -> Iterator[str]:
     for name, version in (("control", health.control), ("treatment", health.treatment)):
         if version.requests < rules.least_requests:
             yield f"The {name} served {version.requests:,} requests, {rules.least_requests:,} are needed."
-        elif _latency(version) is None:
+        elif _latency(version) is None and not health.shadow:
             yield f"The {name}'s latency is not known."
+    slow, fast = _latency(health.treatment), _latency(health.control)
+    if slow is not None and fast is not None and not health.shadow and slow > rules.slowdown * fast:
+        yield (
+            f"The treatment's p95 latency is {1e3 * slow:.0f} ms, the control's {1e3 * fast:.0f} ms: more than "
+            f"{rules.slowdown:g} times as long."
+        )
 
 
 def _missing(report: Report, rules: Rules) -> Iterator[str]:
@@ -214,4 +217,4 @@ def _calibration_doubts(report: Report, rules: Rules) -> Iterator[str]:
 
 def _in_favour(report: Report) -> Iterator[str]:
     yield f"{report.counts.decided:,} decided votes of {report.counts.voters:,} voters."
-    yield "Calibration, errors and latency are no worse than the rules accept."
+    yield "Calibration and health are no worse than the rules accept."

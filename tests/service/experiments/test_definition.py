@@ -232,6 +232,14 @@ def test_since() -> None:
     assert since_of(experiment(since="2025-01-01T00:00:00Z"), made) == datetime(2025, 1, 1, tzinfo=UTC).timestamp()
 
 
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01"])
+def test_since_with_a_version_of_no_known_age(text: str) -> None:
+    """The others decide; a time without a zone is UTC."""
+    made = {"a": text, "b": "2026-02-01T00:00:00"}
+    assert since_of(experiment(), made) == datetime(2026, 2, 1, tzinfo=UTC).timestamp()
+    assert since_of(experiment(), {"a": text}) == 0.0
+
+
 def test_secrets(tmp_path: Path) -> None:
     """Two secrets give two keys; one that could be guessed is refused."""
     one, two = tmp_path / "one", tmp_path / "two"

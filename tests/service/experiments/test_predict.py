@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from service.errors import InferenceFailed
+from service.experiments.definition import Experiment
 from service.experiments.predict import BATCH_VOTES, Predictor
 from service.feedback.database import FeedbackStore
 from service.feedback.records import Judged, JudgedPair, Vote
@@ -35,18 +38,23 @@ def play(
     story: Callable[[Stage, Predictor, FeedbackStore], Awaitable[None]],
     *,
     candidate: ScriptedBackend | None = None,
+    definition: Experiment | None = None,
+    **limits: int,
 ) -> None:
     async def bounded() -> None:
         engines = {"stable": ScriptedBackend(), "candidate": candidate or Times(-1.0)}
         store = FeedbackStore(f"sqlite:///{tmp_path}/votes.db")
         store.open()
         store.add(votes)
-        async with asyncio.timeout(60), stage(experiment(since=SINCE), engines, tmp_path) as on:
+        async with (
+            asyncio.timeout(60),
+            stage(definition or experiment(since=SINCE), engines, tmp_path, limits=limits) as on,
+        ):
             live = cast("Live", on.shelf)
             clock = asyncio.get_running_loop().time
             predictor = Predictor(
                 on.router.registry, live, on.scorer, on.gate, store, on.metrics.experiments,
-                max_load=0.1, interval_s=0.01, clock=clock,
+                max_load=0.1, max_items=limits.get("max_items_per_request", 256), interval_s=0.01, clock=clock,
             )  # fmt: skip
             await story(on, predictor, store)
         store.close()
@@ -125,3 +133,82 @@ def test_predictions_wait_for_room_and_the_database(tmp_path: Path) -> None:
         await asyncio.gather(work, return_exceptions=True)
 
     play(tmp_path, [vote(number) for number in range(3)], story)
+
+
+def test_one_vote_that_is_refused_takes_no_other_with_it(tmp_path: Path) -> None:
+    """A text beyond the limits of a request: that vote is passed over, and the log says how many were."""
+    pair = JudgedPair("a", "c" * 200, "d")
+    long = Vote(id="long", pair=pair, share_a=1.0, voter="x", model=MODEL, created=CREATED + 2.5)
+
+    async def story(on: Stage, predictor: Predictor, store: FeedbackStore) -> None:
+        with capture_logs() as logs:
+            while await predictor.step():
+                pass
+        assert {row.vote.id for row in predicted(store, digests(on))} == {f"v{number}" for number in range(5)}
+        told = [line for line in logs if line["event"] == "predictions_impossible"]
+        assert [(line["arm"], line["votes"]) for line in told] == [("current", 1), ("new", 1)]
+        assert "ccc" not in str(logs)
+
+    play(tmp_path, [long, *(vote(number) for number in range(5))], story, max_characters_per_item=100)
+
+
+def test_requests_that_hold_few_items(tmp_path: Path) -> None:
+    """A batch is never larger than what one request may hold."""
+
+    async def story(on: Stage, predictor: Predictor, store: FeedbackStore) -> None:
+        assert await predictor.step() == 4
+        while await predictor.step():
+            pass
+        assert len(predicted(store, digests(on))) == 9
+
+    play(tmp_path, [vote(number) for number in range(9)], story, max_items_per_request=5)
+
+
+def test_what_a_version_cannot_score_is_forgotten_with_it(tmp_path: Path) -> None:
+    """A version that goes and comes again is asked again."""
+
+    async def story(on: Stage, predictor: Predictor, store: FeedbackStore) -> None:
+        candidate = on.shelf.bundles["candidate"].digest
+        await predictor.step()
+        assert predicted(store, [candidate]) == []
+        on.engines["candidate"].factor = 2.0  # type: ignore[attr-defined]
+        assert await predictor.step() == 0
+        bundle = on.shelf.bundles.pop("candidate")
+        await predictor.step()
+        on.shelf.bundles["candidate"] = bundle
+        assert await predictor.step() == 1
+
+    play(tmp_path, [vote(0)], story, candidate=Times(float("nan")))
+
+
+def test_one_manifest_of_no_known_age_stops_nothing(tmp_path: Path) -> None:
+    """Its `created` is no time: the votes are predicted all the same."""
+
+    async def story(on: Stage, predictor: Predictor, store: FeedbackStore) -> None:
+        bundle = on.shelf.bundles["candidate"]
+        bundle._model = replace(bundle._model, manifest=bundle.manifest.model_copy(update={"created": "lately"}))
+        assert bundle.manifest.created == "lately"
+        assert await predictor.step() == 2
+
+    play(tmp_path, [vote(0)], story, definition=experiment())
+
+
+def test_an_experiment_that_cannot_be_predicted_is_alone(tmp_path: Path) -> None:
+    """The other models' experiments go on, whichever comes first."""
+
+    async def story(on: Stage, predictor: Predictor, store: FeedbackStore) -> None:
+        registry = on.router.registry
+        other = registry.entries["tone"].experiment.model_copy(update={"name": "other", "model": "other"})
+        good = registry.entries["tone"]
+        registry._by_model = {"bad": replace(good, experiment=other), MODEL: good}
+        ask = store.unpredicted
+
+        def picky(model: str, *rest: object) -> list[Vote]:
+            if model == "other":
+                raise RuntimeError("scripted")
+            return ask(model, *rest)  # type: ignore[arg-type]
+
+        predictor._votes.unpredicted = picky  # type: ignore[method-assign, assignment]
+        assert await predictor.step() == 2
+
+    play(tmp_path, [vote(0)], story)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from service.errors import NonFiniteReward
 from service.experiments.predict import Resident
 from service.experiments.registry import Entry, Registry
 from service.experiments.reporting import report_on
@@ -28,6 +29,7 @@ def entry_in(folder: Path) -> Entry:
         ({}, "control's version is not resident"),
         ({"current": ONE}, "arm's version is not resident"),
         ({"current": ONE, "new": ONE}, "the same version"),
+        ({"current": ONE, "new": Resident("2" * 64, "lately")}, "does not say when it was made"),
         ({"current": ONE, "new": TWO}, "No vote has predictions of both versions"),
     ],
 )
@@ -38,3 +40,24 @@ def test_nothing_to_compare(tmp_path: Path, versions: Mapping[str, Resident], wo
     assert (found.arm, found.verdict.action) == ("new", "hold")
     assert words in " ".join(found.verdict.reasons)
     store.close()
+
+
+def test_health_is_of_the_versions_that_are_compared(tmp_path: Path) -> None:
+    """What another version served before as this arm says nothing of the one that is there now."""
+    entry = entry_in(tmp_path)
+    broken = Resident("3" * 64, ONE.created)
+    entry.standing("new", broken.digest).tally.add([NonFiniteReward("scripted")])
+    store = FeedbackStore(f"sqlite:///{tmp_path}/votes.db")
+    actions = [report_on(entry, {"current": ONE, "new": version}, store)[0].verdict.action for version in (broken, TWO)]
+    assert actions == ["roll_back", "hold"]
+    store.close()
+
+
+def test_standings_are_bounded(tmp_path: Path) -> None:
+    """Of an arm whose alias moves for ever the last versions are kept, the other arms' all the same."""
+    entry = entry_in(tmp_path)
+    entry.standing("current", "c").tally.add([])
+    for number in range(9):
+        entry.standing("new", str(number)).tally.add([])
+    assert [entry.seen("new", str(number)).tally.requests for number in range(9)] == [0] * 5 + [1] * 4
+    assert entry.seen("current", "c").tally.requests == 1

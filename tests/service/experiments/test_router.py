@@ -2,17 +2,19 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from service.domain import RawTokens, Reward, ScoreItem, ScoreQuery
-from service.errors import InferenceFailed, MalformedRequest, Overloaded
+from service.errors import DeadlineExceeded, InferenceFailed, MalformedRequest, Overloaded, TextTooLong
 from service.experiments.assign import PUBLIC_KEY, arm_of, bucket, named_unit
 from service.experiments.definition import Experiment
 from service.experiments.router import Asked
-from tests.fakes import ScriptedBackend
+from service.experiments.tally import Tally
+from tests.fakes import FORMAT, ScriptedBackend
 from tests.service.experiments.shelf import Stage, Times, arm, experiment, stage
 
 Story = Callable[[Stage], Awaitable[None]]
@@ -37,6 +39,10 @@ def play(
 def rewards(served: Any) -> list[float]:
     assert all(isinstance(outcome, Reward) for outcome in served.scored.outcomes)
     return [outcome.value for outcome in served.scored.outcomes]
+
+
+def tally_of(on: Stage, arm: str, version: str) -> Tally:
+    return on.router.registry.entries["tone"].seen(arm, on.shelf.bundles[version].digest).tally
 
 
 def unit_in(name: str, definition: Experiment | None = None) -> str:
@@ -77,6 +83,7 @@ def test_several_prompts_without_a_unit_are_the_controls(tmp_path: Path) -> None
         served = await on.ask(*mixed)
         assert (served.labels, served.scored.digest) == ({}, on.shelf.bundles["stable"].digest)
         assert on.count("ab_unassigned_total", experiment="tone") == 1
+        assert tally_of(on, "current", "stable").requests == 0
         assert (await on.ask(*mixed, unit=unit_in("new"))).labels["arm"] == "new"
         assert (await on.ask(*mixed, unit=unit_in("current"))).labels["arm"] == "current"
         tokens = ScoreQuery([RawTokens((1, 4, 2))], "fake", asyncio.get_running_loop().time() + 9)
@@ -189,6 +196,8 @@ def test_texts_that_no_version_can_score_do_not_turn_an_arm_off(tmp_path: Path) 
         for _ in range(20):
             served = await on.ask(ScoreItem("a b", "c"), unit=unit_in("new"))
             assert isinstance(served.scored.outcomes[0], InferenceFailed)
+        tally = tally_of(on, "new", "candidate")
+        assert (tally.requests, tally.errors) == (20, 0)
         assert on.count("ab_arm_disabled", experiment="tone", arm="new") == 0
 
     play(tmp_path, story, candidate=Failing())
@@ -226,7 +235,68 @@ def test_a_slow_arm_does_not_cost_a_deadline(tmp_path: Path) -> None:
         served = await on.ask(ScoreItem("a", "a g"), arm="new", timeout_s=9)
         assert served.labels["arm"] == "current"
         assert on.count("ab_fallback_total", experiment="tone", arm="new", reason="slow") == 1
+        assert tally_of(on, "new", "candidate").errors == 1
         on.engines["candidate"].gate.set()
         await asyncio.gather(*held)
 
     play(tmp_path, story, call_s=10.0)
+
+
+def test_another_version_behind_the_alias_starts_afresh(tmp_path: Path) -> None:
+    """The arm is off for the version that failed: the next is asked, and answers for itself only."""
+
+    async def story(on: Stage) -> None:
+        for _ in range(6):
+            await on.ask(ScoreItem("a b", "c"), arm="new")
+        assert on.count("ab_arm_disabled", experiment="tone", arm="new") == 1
+        assert tally_of(on, "new", "candidate").non_finite == 5
+        shelf = on.shelf.bundles
+        shelf["candidate"], shelf["next"] = shelf["next"], shelf["candidate"]
+        assert (await on.ask(ScoreItem("a b", "c"), arm="new")).labels["arm"] == "new"
+        assert on.count("ab_arm_disabled", experiment="tone", arm="new") == 0
+        tally = tally_of(on, "new", "candidate")
+        assert (tally.requests, tally.errors, tally.non_finite) == (1, 0, 0)
+        shelf["candidate"], shelf["next"] = shelf["next"], shelf["candidate"]
+        assert (await on.ask(ScoreItem("a b", "c"), arm="new")).labels["arm"] == "current"
+
+    async def bounded() -> None:
+        engines = {"stable": ScriptedBackend(), "candidate": Times(float("nan")), "next": Times(2.0)}
+        async with asyncio.timeout(60), stage(experiment(), engines, tmp_path) as on:
+            await story(on)
+
+    asyncio.run(bounded())
+
+
+def test_an_arm_that_misses_deadlines_is_turned_off(tmp_path: Path) -> None:
+    """The caller's time is gone, so the error is theirs; the arm is blamed, and soon not asked any more."""
+
+    async def story(on: Stage) -> None:
+        on.engines["candidate"].gate.clear()
+        for _ in range(5):
+            with pytest.raises(DeadlineExceeded):
+                await on.ask(ScoreItem("a b", "c"), arm="new", timeout_s=0.05)
+        tally = tally_of(on, "new", "candidate")
+        assert (tally.requests, tally.errors) == (5, 5)
+        assert on.count("ab_arm_disabled", experiment="tone", arm="new") == 1
+        assert (await on.ask(ScoreItem("a b", "c"), arm="new")).labels["arm"] == "current"
+
+    play(tmp_path, story)
+
+
+def test_an_arm_that_refuses_what_the_control_takes(tmp_path: Path) -> None:
+    """A text too long for the arm alone is the control's to answer and the arm's error; for both, it is not."""
+
+    async def story(on: Stage) -> None:
+        shorter = on.shelf.bundles["candidate"]
+        shorter._tokeniser = replace(shorter._tokeniser, format=FORMAT.model_copy(update={"max_length": 8}))
+        deadline = asyncio.get_running_loop().time() + 20
+        for words, by, errors in ((10, "current", 1), (100, "new", 1)):
+            query = ScoreQuery([ScoreItem("a", "b " * words)], "fake", deadline, cut=False)
+            served = await on.router.score(query, Asked(arm="new"))
+            assert served.labels["arm"] == by
+            assert isinstance(served.scored.outcomes[0], Reward if by == "current" else TextTooLong)
+            assert tally_of(on, "new", "candidate").errors == errors
+        assert tally_of(on, "current", "stable").errors == 0
+        assert on.count("ab_fallback_total", experiment="tone", arm="new", reason="failed") == 1
+
+    play(tmp_path, story)

@@ -12,6 +12,7 @@ from service.admission import Gate
 from service.domain import RawTokens, Reward, ScoreItem
 from service.errors import BundleRejected, DeadlineExceeded, InferenceFailed
 from service.experiments.assign import neighbours
+from service.experiments.tally import Tally
 from tests.fakes import ManualClock, ScriptedBackend
 from tests.service.experiments.shelf import Stage, Times, shadowed, stage
 
@@ -191,3 +192,28 @@ def test_a_shadow_that_breaks_does_not_end_the_others(tmp_path: Path) -> None:
         assert on.count("ab_compared_total", **QUIET) == 1
 
     play(tmp_path, story, Times(2.0))
+
+
+def tally_of(on: Stage, arm: str, version: str) -> Tally:
+    return on.router.registry.entries["tone"].seen(arm, on.shelf.bundles[version].digest).tally
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_shadow_is_blamed_for_what_the_primary_could_score(tmp_path: Path, shared: bool) -> None:
+    """Its NaN is its own only where the answer that was given held a number; its time is nobody's measure."""
+
+    async def story(on: Stage) -> None:
+        on.engines["stable"].factor = float("nan") if shared else 1.0  # type: ignore[attr-defined]
+        await on.ask(*PAIR)
+        await on.shadows.settled()
+        tally = tally_of(on, "quiet", "candidate")
+        assert (tally.requests, tally.errors, tally.non_finite) == ((1, 0, 0) if shared else (1, 1, 2))
+        assert tally.p95_s is None
+        assert tally_of(on, "current", "stable").p95_s is not None
+
+    async def bounded() -> None:
+        engines = {"stable": Times(1.0), "candidate": Times(float("nan"))}
+        async with asyncio.timeout(60), stage(shadowed(), engines, tmp_path) as on:
+            await story(on)
+
+    asyncio.run(bounded())

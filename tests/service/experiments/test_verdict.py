@@ -124,6 +124,7 @@ def test_ece_within_noise_is_no_reason() -> None:
         (Health(replace(WELL, requests=0, errors=0), WELL), "The control served 0 requests"),
         (Health(WELL, replace(WELL, p95_s=None)), "The treatment's latency is not known"),
         (Health(replace(WELL, p95_s=NAN), WELL), "The control's latency is not known"),
+        (Health(WELL, replace(WELL, p95_s=0.16)), "p95 latency is 160 ms, the control's 100 ms"),
     ],
 )
 def test_hold_without_health(health: Health | None, reason: str) -> None:
@@ -140,7 +141,6 @@ def test_hold_without_health(health: Health | None, reason: str) -> None:
         (replace(WELL, requests=5, errors=0, non_finite=1), "gave 1 scores"),
         (replace(WELL, errors=300), "failed 3.00% of 10,000 requests, the control 0.03%"),
         (replace(WELL, requests=200, errors=40), "failed 20.00% of 200 requests"),
-        (replace(WELL, p95_s=0.16), "p95 latency is 160 ms, the control's 100 ms"),
     ],
 )
 def test_roll_back_when_unhealthy(treatment: VersionHealth, reason: str) -> None:
@@ -149,6 +149,23 @@ def test_roll_back_when_unhealthy(treatment: VersionHealth, reason: str) -> None
         found = decide(report, Health(WELL, treatment), RULES)
         assert found.action == "roll_back"
         assert reason in found.reasons[0]
+
+
+def test_latency_never_rolls_back() -> None:
+    """p95 moves by chance: a slower version is held, and says so; before the votes decide it is nothing at all."""
+    slow = Health(WELL, replace(WELL, p95_s=9.0))
+    assert decide(but(votes=0, decided=0), slow, RULES).action == "hold"
+    found = decide(BETTER, slow, RULES)
+    assert found.action == "hold"
+    assert "more than 1.5 times as long" in found.reasons[-1]
+
+
+def test_a_shadows_latency_compares_with_nothing() -> None:
+    """Nothing is asked of it, known or not; of its errors and requests as much as of anybody's."""
+    for p95_s in (None, NAN, 9.0):
+        assert decide(BETTER, Health(WELL, replace(WELL, p95_s=p95_s), shadow=True), RULES).action == "promote"
+    assert decide(BETTER, Health(WELL, replace(WELL, requests=1, errors=0), shadow=True), RULES).action == "hold"
+    assert decide(BETTER, Health(WELL, replace(WELL, errors=300), shadow=True), RULES).action == "roll_back"
 
 
 def test_chance_is_no_sickness() -> None:
