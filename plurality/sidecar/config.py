@@ -44,7 +44,7 @@ class SidecarConfig(_Closed):
     feedback: str
     """Database of votes: sqlite:///... or postgresql+psycopg://..."""
     base_data: Path | None = None
-    """Rows that are trained on in every cycle beside the votes."""
+    """Rows that are trained on in every cycle beside the votes, less those on held-out prompts."""
     held_out: Path | None = None
     """Rows that calibrate and judge every version beside the votes' own held-out share."""
     min_new_votes: int = Field(default=200, ge=1)
