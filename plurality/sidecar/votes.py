@@ -43,6 +43,6 @@ def open_votes(url: str, model: str) -> FeedbackVotes:
     except ConfigurationError as error:
         raise TrainingError(
             f"feedback: {error.message}; name the one that the service writes (PLURALITY_FEEDBACK__URL), which makes "
-            "it at its first vote"
+            "it at its first use"
         ) from None
     return FeedbackVotes(store, model)

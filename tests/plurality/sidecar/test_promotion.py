@@ -1,6 +1,7 @@
 """A candidate's verdict: `stable` moves only by a report about what runs, and every story ends."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event, Thread
@@ -8,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from plurality.sidecar import promotion
 from plurality.sidecar.config import read_config
 from plurality.sidecar.files import write_record
+from plurality.sidecar.promotion import move
 from plurality.sidecar.telemetry import Telemetry
+from plurality.sidecar.verdict import Asked
 from plurality.sidecar.watch import VERDICT, Sidecar
 from service.errors import FeedbackUnavailable, StoreBusy
 from service.repository.pointer import read_pointer
@@ -107,9 +109,9 @@ def test_a_candidate_moved_by_hand_ends_the_story(trial: Trial, by_hand: str | N
 
 
 def test_a_rollback_drops_the_candidate_only_while_it_is_this_one(trial: Trial) -> None:
-    asked = promotion.Asked("roll_back", ("It loses.",), control=trial.first)
+    asked = Asked("roll_back", ("It loses.",), control=trial.first)
     trial.point({"candidate": trial.first})
-    assert promotion.move(trial.sidecar.config, trial.candidate, asked).action == "hold"
+    assert move(trial.sidecar.config, trial.candidate, asked).action == "hold"
     assert trial.aliases()["candidate"] == trial.first
     trial.point({"candidate": trial.candidate})
     trial.answer("roll_back")
@@ -118,7 +120,7 @@ def test_a_rollback_drops_the_candidate_only_while_it_is_this_one(trial: Trial) 
 
 
 def test_a_store_that_another_process_writes_is_waited_for(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
-    held, seen_busy, real = Event(), Event(), promotion.time.sleep
+    held, seen_busy, real = Event(), Event(), time.sleep
 
     def hold() -> None:
         with writer(trial.folder / "store", "tiny"):
@@ -129,7 +131,7 @@ def test_a_store_that_another_process_writes_is_waited_for(trial: Trial, monkeyp
         seen_busy.set()
         real(seconds)
 
-    monkeypatch.setattr(promotion.time, "sleep", pause)
+    monkeypatch.setattr(time, "sleep", pause)
     other = Thread(target=hold)
     other.start()
     assert held.wait(60)
