@@ -6,7 +6,10 @@ make read-only, rename to the digest's name; then the alias moves (service/repos
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from service.errors import BundleRejected, PublishError
 from service.repository.files import make_visible, set_aside, staging, sync_directory, write_file
@@ -19,9 +22,13 @@ _CHUNK = 4 * 2**20
 
 
 def next_sequence(directory: Path) -> int:
-    """One more than the largest sequence number among the model's versions."""
-    known = [read_manifest(path).sequence for path in (directory / VERSIONS).iterdir() if is_version(path)]
-    return max(known, default=0) + 1
+    """One more than the largest sequence number among the model's versions whose manifests can be read."""
+    known = [0]
+    for path in (directory / VERSIONS).iterdir():
+        if is_version(path):
+            with suppress(OSError, ValidationError):  # one damaged version stops no publishing
+                known.append(read_manifest(path).sequence)
+    return max(known) + 1
 
 
 def read_manifest(version: Path) -> Manifest:

@@ -6,11 +6,11 @@ and a plot show what it chose from.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Literal
+from typing import Any, Literal
 
 from model_export.checkpoint import TRAINING_RECORD
 from training.errors import TrainingError
@@ -44,16 +44,19 @@ def sweep(
     folder: Path,
     learning_rates: Sequence[float],
     seeds: Sequence[int],
+    expected: Mapping[str, Any],
     train: Callable[[float, int, Path, bool], None],
     say: Callable[[str], None],
 ) -> list[Run]:
     """Make every run that is not there.
 
     Args:
+        expected: what the record of every run says besides: `training`, by setting, and `data_sha256`, by file.
         train: trains at a rate and seed into a folder; told whether to resume.
 
     Raises:
-        TrainingError: nothing to sweep over, or a run had no held-out pairs.
+        TrainingError: nothing to sweep over, a run had no held-out pairs, or the folder holds a run of other settings
+            or other data.
     """
     if len(set(learning_rates)) != len(learning_rates) or not learning_rates or not seeds:
         raise TrainingError("give learning rates, each once, and at least one seed")
@@ -64,15 +67,19 @@ def sweep(
         if not (place / TRAINING_RECORD).exists():
             say(f"run {number} of {len(grid)}: learning rate {rate:g}, seed {seed}")
             train(rate, seed, place, any(place.glob("*/checkpoint-*/trainer_state.json")))
-        runs.append(read_run(place, rate, seed))
+        runs.append(read_run(place, rate, seed, expected))
     return runs
 
 
-def read_run(place: Path, rate: float, seed: int) -> Run:
-    """A finished run's held-out figures; raises TrainingError where it has none."""
-    record = json.loads((place / TRAINING_RECORD).read_text())["training"]
-    if record.get("learning_rate") != rate or record.get("seed") != seed:
-        raise TrainingError(f"{place} holds a run with other settings; choose another --output")
+def read_run(place: Path, rate: float, seed: int, expected: Mapping[str, Any]) -> Run:
+    """A finished run's held-out figures; raises TrainingError where it has none, or is not the run that is expected."""
+    saved = json.loads((place / TRAINING_RECORD).read_text())
+    record = saved["training"]
+    settings = expected["training"] | {"learning_rate": rate, "seed": seed}
+    if other := sorted(name for name, value in settings.items() if record.get(name, value) != value):
+        raise TrainingError(f"{place} holds a run with other settings ({', '.join(other)}); choose another --output")
+    if saved.get("data_sha256") != expected["data_sha256"]:
+        raise TrainingError(f"{place} holds a run on other data; choose another --output")
     if "validation_loss" not in record:
         raise TrainingError(f"{place} was trained without --validation: there is nothing to choose by")
     if "validation_accuracy" not in record:

@@ -10,6 +10,7 @@ import torch
 import transformers
 
 from model_export.checkpoint import TRAINING_RECORD, Checkpoint, open_checkpoint
+from service.repository.files import replace_file
 from training.config import TrainConfig
 from training.dataset import Collator, PairDataset
 from training.errors import TrainingError
@@ -191,7 +192,7 @@ def _save(trainer: PairTrainer, base: Checkpoint, config: TrainConfig, findings:
         "training": settings | findings,
         "data_sha256": digests,
     }
-    (config.output / TRAINING_RECORD).write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
+    replace_file(config.output / TRAINING_RECORD, (json.dumps(record, indent=2, sort_keys=True) + "\n").encode())
 
 
 def _tokenizer(source: str) -> Any:

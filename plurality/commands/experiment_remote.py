@@ -10,19 +10,22 @@ import typer
 
 Url = Annotated[str, typer.Option(help="Where the service listens.", envvar="PLURALITY_URL")]
 Key = Annotated[Path, typer.Option("--key-file", help="File with an admin key of the service.", exists=True)]
+ReadKey = Annotated[
+    Path | None, typer.Option("--key-file", help="File with a key, where the service asks for one.", exists=True)
+]
 Name = Annotated[str, typer.Argument(help="The experiment's name.")]
 _TIMEOUT_S = 60.0
 
 
-def every(url: Url = "http://127.0.0.1:8080") -> None:
+def every(url: Url = "http://127.0.0.1:8080", key: ReadKey = None) -> None:
     """List the experiments and how their arms do."""
-    for state in _ask(url, "GET", "")["experiments"]:
+    for state in _ask(url, "GET", "", key=key)["experiments"]:
         _print(state)
 
 
-def show(name: Name, url: Url = "http://127.0.0.1:8080") -> None:
+def show(name: Name, url: Url = "http://127.0.0.1:8080", key: ReadKey = None) -> None:
     """Print an experiment's definition and state as JSON."""
-    _json(_ask(url, "GET", f"/{name}"))
+    _json(_ask(url, "GET", f"/{name}", key=key))
 
 
 def put(
@@ -45,7 +48,7 @@ def put(
 
 def stop(name: Name, key: Key, url: Url = "http://127.0.0.1:8080") -> None:
     """No request takes part any more; definition and reports stay."""
-    definition = _ask(url, "GET", f"/{name}")["definition"]
+    definition = _ask(url, "GET", f"/{name}", key=key)["definition"]
     body = {field: value for field, value in definition.items() if field != "name"} | {"running": False}
     _print(_ask(url, "PUT", f"/{name}", key=key, body=body))
 
@@ -53,10 +56,11 @@ def stop(name: Name, key: Key, url: Url = "http://127.0.0.1:8080") -> None:
 def report(
     name: Name,
     url: Url = "http://127.0.0.1:8080",
+    key: ReadKey = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for machines.")] = False,
 ) -> None:
     """Each arm against the control on the votes so far, and what to do."""
-    found = _ask(url, "GET", f"/{name}/report")
+    found = _ask(url, "GET", f"/{name}/report", key=key)
     if as_json:
         _json(found)
         return
@@ -81,13 +85,14 @@ def _json(found: Any) -> None:
 
 
 def _ask(url: str, method: str, path: str, *, key: Path | None = None, body: Any = None) -> Any:
+    from plurality.keys import first_key
     from service.errors import ConfigurationError, PluralityError
 
     if not url.startswith(("http://", "https://")):
         raise ConfigurationError("the URL begins with http:// or https://", param="url")
     headers = {"content-type": "application/json"}
     if key is not None:
-        headers["authorization"] = f"Bearer {_first_key(key)}"
+        headers["authorization"] = f"Bearer {first_key(key)}"
     data = None if body is None else msgspec.json.encode(body)
     request = Request(f"{url.rstrip('/')}/rm/v1/experiments{path}", data, headers, method=method)  # noqa: S310
     try:
@@ -104,12 +109,3 @@ def _message(error: HTTPError) -> str:
         return f"{error.code}: {msgspec.json.decode(error.read())['error']['message']}"
     except (msgspec.DecodeError, KeyError, TypeError):
         return f"the service answered {error.code}, and not as Plurality does: is this its URL?"
-
-
-def _first_key(path: Path) -> str:
-    from service.errors import ConfigurationError
-
-    keys = [line.strip() for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")]
-    if not keys:
-        raise ConfigurationError(f"{path.name} holds no key")
-    return keys[0]

@@ -4,9 +4,11 @@ import subprocess
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from plurality.commands.train import train as train_command
 
 
 class CriterionOption(StrEnum):
@@ -50,7 +52,7 @@ def sweep(
         if code := subprocess.run(command, check=False).returncode:  # noqa: S603 - this program
             raise TrainingError(f"the run in {place} ended with exit code {code}; what it said is above")
 
-    runs = run(output, rates, numbers, train, typer.echo)
+    runs = run(output, rates, numbers, _expected(context.args, output), train, typer.echo)
     chosen = choose(runs, select.value)
     write_sweep(output, runs, chosen, select.value)
     for entry in runs:
@@ -59,3 +61,26 @@ def sweep(
     if chosen.at_edge:
         typer.echo("the best rate is at the edge of those tried: try beyond it")
     typer.echo(f"next: plurality export {output / chosen.run.folder} --store STORE --name NAME --calibrate-on HELD_OUT")
+
+
+def _expected(words: list[str], output: Path) -> dict[str, Any]:
+    """What the records of runs with these options of `plurality train` say, whatever their rate and seed."""
+    from training.config import TrainConfig, checked_config
+    from training.errors import TrainingError
+    from training.load import file_digest
+
+    command = typer.Typer(add_completion=False)
+    command.command()(train_command)
+    given = typer.main.get_command(command).make_context("plurality train", list(words)).params
+    if given["data"] is None:
+        raise TrainingError("a sweep needs --data")
+    plain = {name: getattr(value, "value", value) for name, value in given.items() if name in TrainConfig.model_fields}
+    config = checked_config(**plain | {"output": output})
+    for path in (config.data, config.validation):
+        if path is not None and not path.is_file():
+            raise TrainingError(f"{path}: no such file")
+    free = {"data", "validation", "output", "resume", "model", "learning_rate", "seed", "save_steps", "report_to"}
+    digests = {"train": file_digest(config.data)}
+    if config.validation:
+        digests["validation"] = file_digest(config.validation)
+    return {"training": config.model_dump(mode="json", exclude=free), "data_sha256": digests}

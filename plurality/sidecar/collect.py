@@ -1,6 +1,5 @@
 """What a cycle trains, calibrates and judges on: three files, split by prompt, the same way in every cycle."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from plurality.sidecar.files import write_whole
 from training.errors import TrainingError
 from training.load import load_rows
 from training.rows import PreferenceRow
+from training.split import prompt_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,33 +49,32 @@ def split_rows(
     """Split by prompt.
 
     A prompt's side is a hash of it: it never changes between cycles, so what judges a version was never trained on,
-    not even by the versions it descends from. Base rows whose prompt is held out are left out of training.
+    not even by the versions it descends from. Base rows obey the same hash: one that falls to the held-out share is
+    left out, since a later vote on its prompt will judge.
 
     Args:
         held_out: rows that are never trained on, whatever their hash says.
         share: of all prompts, how many are held out; half of these calibrate, half judge.
     """
     split = Split([], [], [])
-    never = {_prompt(row) for row in held_out}
+    never = {prompt_key(row) for row in held_out}
     for row in held_out:
         (split.calibrate if place(row) < 0.5 else split.judge).append(row)
     for row in votes:
         at = place(row)
-        if _prompt(row) in never:
+        if prompt_key(row) in never:
             (split.calibrate if at < 0.5 else split.judge).append(row)
         elif at < share:
             (split.calibrate if at < share / 2 else split.judge).append(row)
         else:
             split.train.append(row)
-    kept_out = {_prompt(row) for row in [*split.calibrate, *split.judge]}
-    split.train.extend(row for row in base if _prompt(row) not in kept_out)
+    split.train.extend(row for row in base if place(row) >= share and prompt_key(row) not in never)
     return split
 
 
 def place(row: PreferenceRow) -> float:
-    """Where a row's prompt lies in [0, 1): the same on every machine and in every cycle."""
-    digest = hashlib.blake2b(_prompt(row).encode(), digest_size=8).digest()
-    return int.from_bytes(digest) / 2**64
+    """Where a row's prompt lies in [0, 1): the same on every machine, in every cycle, and however it is spaced."""
+    return int(prompt_key(row)[:16], 16) / 2**64
 
 
 def collect(
@@ -113,8 +112,3 @@ def _distinct(rows: Sequence[PreferenceRow]) -> Iterable[PreferenceRow]:
 
 def _line(row: PreferenceRow) -> str:
     return json.dumps(row.model_dump(mode="json", exclude_none=True), ensure_ascii=False) + "\n"
-
-
-def _prompt(row: PreferenceRow) -> str:
-    turns = row.messages or ()
-    return row.prompt if row.prompt is not None else json.dumps([[turn.role, turn.content] for turn in turns])

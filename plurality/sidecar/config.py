@@ -44,7 +44,7 @@ class SidecarConfig(_Closed):
     feedback: str
     """Database of votes: sqlite:///... or postgresql+psycopg://..."""
     base_data: Path | None = None
-    """Rows that are trained on in every cycle beside the votes."""
+    """Rows that are trained on in every cycle beside the votes, less those on held-out prompts."""
     held_out: Path | None = None
     """Rows that calibrate and judge every version beside the votes' own held-out share."""
     min_new_votes: int = Field(default=200, ge=1)
@@ -64,6 +64,8 @@ class SidecarConfig(_Closed):
     gates: GateConfig = GateConfig()
     service: str | None = None
     """Base URL of the service whose experiment's verdict may promote (`--promote-after-experiment`)."""
+    service_key_file: Path | None = None
+    """File with a bearer key of that service, where its reports need one; read at every call."""
     verdict_hours: float = Field(default=168.0, gt=0)
     """A candidate without a verdict after this long stays a candidate, and the next cycle may begin."""
 
@@ -102,8 +104,15 @@ def read_config(path: Path) -> SidecarConfig:
 def _absolute(config: SidecarConfig, folder: Path) -> SidecarConfig:
     paths = {
         name: folder / value
-        for name in ("store", "work", "base_data", "held_out")
+        for name in ("store", "work", "base_data", "held_out", "service_key_file")
         if (value := getattr(config, name)) is not None
     }
     local = folder / config.model
-    return config.model_copy(update=paths | ({"model": str(local)} if local.is_dir() else {}))
+    model = {"model": str(local)} if local.is_dir() else {}
+    return config.model_copy(update=paths | model | {"feedback": _absolute_url(config.feedback, folder)})
+
+
+def _absolute_url(url: str, folder: Path) -> str:
+    """A SQLite file's URL with its whole path; others as they are."""
+    kind, mark, name = url.partition(":///")
+    return f"{kind}{mark}{folder / name}" if kind.startswith("sqlite") and name and name != ":memory:" else url

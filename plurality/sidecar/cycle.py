@@ -23,6 +23,7 @@ from plurality.sidecar.collect import Collected, collect
 from plurality.sidecar.config import SidecarConfig
 from plurality.sidecar.files import read_record, write_record
 from plurality.sidecar.gates import Evidence, Gate, figures, judge
+from plurality.sidecar.promotion import patiently
 from plurality.sidecar.telemetry import Telemetry
 from service.errors import BundleRejected
 from service.repository.load import load_model
@@ -80,6 +81,7 @@ def run_cycle(
         votes: the rows up to the cycle's cursor.
 
     Raises:
+        StoreBusy: another process writes the model for longer than a minute; the rest of the cycle can be run later.
         PluralityError: what made the cycle fail; nothing was published.
     """
     with telemetry.phase("collect"):
@@ -98,9 +100,14 @@ def run_cycle(
         gates = judge(evidence, config.gates)
     if not all(gate.passed for gate in gates):
         return Ended("refused", digest, tuple(gates), figures(evidence))
-    with telemetry.phase("publish"), writer(config.store, config.name) as directory:
-        set_aliases(directory, {config.candidate: digest})
+    with telemetry.phase("publish"):
+        patiently(lambda: _name(config, digest))
     return Ended("published", digest, tuple(gates), figures(evidence))
+
+
+def _name(config: SidecarConfig, digest: str) -> None:
+    with writer(config.store, config.name) as directory:
+        set_aliases(directory, {config.candidate: digest})
 
 
 def _train(cycle: Cycle, config: SidecarConfig, data: Collected, say: Callable[[str], None]) -> Path:
@@ -123,7 +130,8 @@ def _export(cycle: Cycle, config: SidecarConfig, checkpoint: Path, data: Collect
     if done is None:
         held_out = [row.as_pair() for row in load_rows(data.calibrate)]
         target = Target(config.store, config.name, (config.precision,), aliases=())
-        (published,) = export(open_checkpoint(str(checkpoint)), target, held_out=held_out, say=say)
+        source = open_checkpoint(str(checkpoint))
+        (published,) = patiently(lambda: export(source, target, held_out=held_out, say=say))
         done = {"digest": published.digest}
         write_record(cycle.folder / EXPORTED, done)
     return str(done["digest"])

@@ -1,11 +1,16 @@
 """What the experiment says of a candidate: asked over HTTP, as anybody else would."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
 
+from plurality.keys import first_key
+from service.errors import ConfigurationError
+
 _TIMEOUT_S = 30.0
+_ACTIONS = frozenset({"promote", "hold", "roll_back"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,26 +18,53 @@ class Asked:
     """An experiment's answer about one version."""
 
     action: str
-    """`promote`, `hold` or `roll_back`."""
+    """`promote`, `hold` or `roll_back`; or `moved_by_hand`, where the pointer has answered already."""
     reasons: tuple[str, ...]
+    kind: str = "verdict"
+    """What kind of reason it is: the same kind again is no news, whatever its figures."""
+    control: str | None = None
+    """Digest of the version that it was compared with."""
 
 
-def ask(service: str, experiment: str, digest: str) -> Asked:
+def ask(service: str, experiment: str, digest: str, key_file: Path | None = None) -> Asked:
     """The verdict on this very version; whatever is unclear is `hold`, with the reason."""
     url = f"{service.rstrip('/')}/rm/v1/experiments/{experiment}/report"
     try:
-        reply = httpx.get(url, timeout=_TIMEOUT_S)
-        reply.raise_for_status()
-        body: dict[str, Any] = reply.json()
-    except (httpx.HTTPError, ValueError) as error:
-        return Asked("hold", (f"the service did not answer: {type(error).__name__}",))
-    return read(body, digest)
+        headers = {"authorization": f"Bearer {first_key(key_file)}"} if key_file else {}
+        reply = httpx.get(url, headers=headers, timeout=_TIMEOUT_S)
+    except ConfigurationError as error:
+        return Asked("hold", (f"service_key_file: {error.message}",), "key")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return Asked("hold", (f"the service did not answer: {type(error).__name__}",), "silent")
+    if not reply.is_success:
+        return Asked("hold", (_refusal(reply.status_code, experiment),), f"status {reply.status_code}")
+    try:
+        return read(reply.json(), digest)
+    except ValueError:
+        return _odd()
 
 
-def read(body: dict[str, Any], digest: str) -> Asked:
+def read(body: Any, digest: str) -> Asked:
     """The verdict in a report, if it is about this version."""
-    for arm in body["arms"]:
-        report, verdict = arm["report"], arm["verdict"]
-        if report is not None and report["treatment"]["version"] == digest:
-            return Asked(verdict["action"], tuple(verdict["reasons"]))
-    return Asked("hold", ("the experiment does not compare this version with its control yet",))
+    try:
+        for arm in body["arms"]:
+            report, verdict = arm["report"], arm["verdict"]
+            if report is not None and report["treatment"]["version"] == digest and verdict["action"] in _ACTIONS:
+                reasons = tuple(str(reason) for reason in verdict["reasons"])
+                return Asked(verdict["action"], reasons, control=report["control"]["version"])
+    except (KeyError, TypeError):
+        return _odd()
+    reason = "the experiment does not compare this version with its control yet"
+    return Asked("hold", (reason,), "not compared")
+
+
+def _odd() -> Asked:
+    return Asked("hold", ("what answered is no experiment's report: is `service` its URL?",), "odd")
+
+
+def _refusal(status: int, experiment: str) -> str:
+    if status in {401, 403}:
+        return f"the service refuses the report ({status}): set `service_key_file` to a file with a key that it takes"
+    if status == 404:
+        return f"the service has no report of an experiment {experiment!r} (404): define it, or correct the name"
+    return f"the service answered {status}"

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
+from service.errors import ConfigurationError
 from service.feedback.database import FeedbackStore
 from service.feedback.export import training_rows
+from training.errors import TrainingError
 from training.rows import PreferenceRow
 
 
@@ -32,8 +34,15 @@ def open_votes(url: str, model: str) -> FeedbackVotes:
     """Connect.
 
     Raises:
-        PluralityError: the database cannot be read.
+        TrainingError: there is no such database, or it is none of feedback.
+        FeedbackUnavailable: it does not answer.
     """
-    store = FeedbackStore(url)
-    store.open()
+    try:
+        store = FeedbackStore(url, create=False)
+        store.open()
+    except ConfigurationError as error:
+        raise TrainingError(
+            f"feedback: {error.message}; name the one that the service writes (PLURALITY_FEEDBACK__URL), which makes "
+            "it at its first use"
+        ) from None
     return FeedbackVotes(store, model)

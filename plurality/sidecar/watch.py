@@ -1,9 +1,10 @@
 """The sidecar's loop: look, do the one thing that is due, look again. All it knows is on disk and in the database."""
 
 import re
+import shutil
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -12,12 +13,13 @@ from plurality.sidecar.config import SidecarConfig
 from plurality.sidecar.cycle import REPORT, REQUEST, Cycle, Ended, run_cycle, write_report
 from plurality.sidecar.files import lease, read_record, write_record
 from plurality.sidecar.gates import Gate
+from plurality.sidecar.promotion import happened, move
 from plurality.sidecar.telemetry import Telemetry
-from service.errors import BundleRejected, PluralityError
+from service.errors import BundleRejected, FeedbackUnavailable, PluralityError, PublishError, StoreBusy
 from service.repository.pointer import read_pointer
-from service.repository.pointer_writer import set_aliases, writer
 from training.errors import TrainingError
 from training.rows import PreferenceRow
+from training.trainer import CHECKPOINTS
 
 VERDICT = "verdict.json"
 _LEASE = ".trainer.lock"
@@ -25,6 +27,7 @@ _FOLDER = re.compile(r"[0-9]{4,}")
 _RETRY_S = 600.0
 """After a cycle that failed: what failed once may be a full disk, and may pass."""
 _HOUR = 3600.0
+_OUTCOMES = {"promote": "promoted", "roll_back": "rolled_back"}
 
 
 class Votes(Protocol):
@@ -54,6 +57,8 @@ class Sidecar:
     experiment: str | None = None
     """Whose verdict may move `stable`; None: nothing does."""
     now: Callable[[], float] = time.time
+    _said: dict[str, str] = field(default_factory=dict)
+    """By cycle, the kind of reason that was said last."""
 
     def run(self, *, once: bool = False) -> None:
         """Work while there is work; then wait for more, or end with `once`.
@@ -63,14 +68,24 @@ class Sidecar:
         """
         with lease(self.config.store / self.config.name / _LEASE):
             while True:
-                while self.step():
-                    pass
+                try:
+                    while self.step():
+                        pass
+                except (PublishError, FeedbackUnavailable, OSError) as error:
+                    if once:
+                        raise
+                    self.say(f"tried again in {self.config.poll_s:g} s: {_reason(error)}")
                 if once:
                     return
                 time.sleep(self.config.poll_s)
 
     def step(self) -> bool:
-        """Do what is due; whether anything was."""
+        """Do what is due; whether anything was.
+
+        Raises:
+            FeedbackUnavailable, PublishError, OSError: what may pass; the next step goes on where this one was.
+            TrainingError: there is no running version to start from.
+        """
         last = self._last()
         if last is not None and not (last / REPORT).exists():
             self._finish(self._read(last))
@@ -107,9 +122,12 @@ class Sidecar:
         self.say(f"cycle {cycle.folder.name}: from version {cycle.parent[:12]}")
         try:
             end = run_cycle(cycle, self.config, lambda: self.votes.rows_up_to(cycle.cursor), self.telemetry, self.say)
-        except PluralityError as error:
-            end = Ended("failed", None, (Gate("run", passed=False, reason=error.message),))
+        except (StoreBusy, FeedbackUnavailable):
+            raise  # what was trained is kept: the next step goes on with it
+        except (PluralityError, OSError, RuntimeError) as error:
+            end = Ended("failed", None, (Gate("run", passed=False, reason=_reason(error)),))
         write_report(cycle, end, ended_at=self.now())
+        shutil.rmtree(cycle.folder / "checkpoint" / CHECKPOINTS, ignore_errors=True)
         self.telemetry.ended(end.outcome)
         named = f" {end.digest[:12]} as {self.config.candidate}" if end.digest and end.outcome == "published" else ""
         self.say(f"cycle {cycle.folder.name}: {end.outcome}{named}")
@@ -125,27 +143,31 @@ class Sidecar:
         report = read_record(last / REPORT) or {}
         digest = report["version"]
         assert self.experiment and self.config.service  # noqa: S101, PT018 - checked where the sidecar is made
-        with self.telemetry.phase("verdict"):
-            asked = verdict.ask(self.config.service, self.experiment, digest)
+        asked = happened(self._aliases(), self.config, digest)
+        if asked is None:
+            with self.telemetry.phase("verdict"):
+                asked = verdict.ask(self.config.service, self.experiment, digest, self.config.service_key_file)
+                if asked.action != "hold":
+                    asked = move(self.config, digest, asked)
         if asked.action == "hold" and self.now() - report["ended_at"] < self.config.verdict_hours * _HOUR:
+            if self._said.get(last.name) != asked.kind:
+                self._said[last.name] = asked.kind
+                self.say(f"cycle {last.name}: hold: {'; '.join(asked.reasons)}")
             return False
-        moves: dict[str, dict[str, str | None]] = {
-            "promote": {self.config.stable: digest},
-            "roll_back": {self.config.candidate: None},
-        }
-        if asked.action in moves:
-            with writer(self.config.store, self.config.name) as directory:
-                set_aliases(directory, moves[asked.action])
-            self.telemetry.ended("promoted" if asked.action == "promote" else "rolled_back")
         write_record(last / VERDICT, {"action": asked.action, "reasons": list(asked.reasons), "version": digest})
-        self.say(f"cycle {last.name}: the experiment says {asked.action}: {'; '.join(asked.reasons)}")
+        if asked.action in _OUTCOMES:
+            self.telemetry.ended(_OUTCOMES[asked.action])
+        self.say(f"cycle {last.name}: {asked.action}: {'; '.join(asked.reasons)}")
         return True
 
-    def _running(self) -> str:
+    def _aliases(self) -> Mapping[str, str]:
         try:
-            aliases = read_pointer(self.config.store / self.config.name).aliases
+            return read_pointer(self.config.store / self.config.name).aliases
         except BundleRejected as error:
             raise TrainingError(f"the store's pointer of {self.config.name} cannot be read: {error.message}") from None
+
+    def _running(self) -> str:
+        aliases = self._aliases()
         if self.config.stable not in aliases:
             raise TrainingError(
                 f"{self.config.name} has no version {self.config.stable!r} to start from: publish a first one"
@@ -180,3 +202,11 @@ class Sidecar:
         root = self.config.work / "cycles"
         found = root.iterdir() if root.is_dir() else ()
         return sorted(path for path in found if _FOLDER.fullmatch(path.name) and (path / REQUEST).exists())
+
+
+def _reason(error: Exception) -> str:
+    """One line: a library's message may be a page."""
+    if isinstance(error, PluralityError):
+        return error.message
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"{type(error).__name__}: {(text.splitlines() or [''])[0][:300]}"

@@ -156,6 +156,6 @@ def test_votes_become_a_better_version_that_is_promoted(tmp_path: Path) -> None:
                 second = stable(tmp_path)
                 log = (tmp_path / "sidecar.log").read_text()
             assert second != first, httpx.get(f"{served.api}/rm/v1/experiments/taste/report", timeout=60).text + log
-            assert "the experiment says promote" in log
+            assert ": promote: " in log
             wait_for_loaded(served, second)
             assert error_to_truth(served.api, second) < error_to_truth(served.api, first)

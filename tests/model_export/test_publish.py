@@ -194,3 +194,11 @@ def test_what_a_dead_writer_left(store: Path) -> None:
         path.write_text("half")
     with writer(store, "tiny"):
         assert not any(path.exists() for path in left)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"schema": 1}'])
+def test_a_damaged_manifest_stops_no_publishing(store: Path, version: Path, content: bytes) -> None:
+    damaged = store / "tiny" / "versions" / ("d" * 64)
+    damaged.mkdir()
+    (damaged / "manifest.json").write_bytes(content)
+    assert next_sequence(store / "tiny") == read_manifest(version).sequence + 1

@@ -13,6 +13,7 @@ from tests.training.data import planted, write_jsonl
 from training.errors import TrainingError
 from training.sweep import Run, choose, sweep
 
+EXPECTED = {"training": {"objective": "soft"}, "data_sha256": {"train": "0" * 64}}
 rates = st.sampled_from([1e-6, 1e-5, 1e-4])
 figures = st.floats(0, 1)
 runs_of = st.lists(
@@ -44,12 +45,31 @@ def test_what_cannot_be_swept(tmp_path: Path) -> None:
     """No rate, the same one twice, or a folder that holds something else."""
     for learning_rates, seeds in (([], [0]), ([1e-5, 1e-5], [0]), ([1e-5], [])):
         with pytest.raises(TrainingError):
-            sweep(tmp_path, learning_rates, seeds, lambda *_: None, lambda _: None)
+            sweep(tmp_path, learning_rates, seeds, EXPECTED, lambda *_: None, lambda _: None)
     place = tmp_path / "lr-1e-05-seed-0"
     place.mkdir()
     (place / "plurality.json").write_text(json.dumps({"training": {"learning_rate": 3e-5, "seed": 0}}))
     with pytest.raises(TrainingError, match="other settings"):
-        sweep(tmp_path, [1e-5], [0], lambda *_: None, lambda _: None)
+        sweep(tmp_path, [1e-5], [0], EXPECTED, lambda *_: None, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "data", "named"),
+    [
+        ({"objective": "margin"}, "0" * 64, r"other settings \(objective\)"),
+        ({"objective": "soft"}, "1" * 64, "other data"),
+    ],
+)
+def test_a_finished_run_of_another_sweep_is_not_taken_for_one(
+    tmp_path: Path, settings: dict[str, str], data: str, named: str
+) -> None:
+    place = tmp_path / "lr-1e-05-seed-0"
+    place.mkdir()
+    figures = {"learning_rate": 1e-5, "seed": 0, "validation_loss": 0.5, "validation_accuracy": 0.7}
+    record = {"training": figures | settings, "data_sha256": {"train": data}}
+    (place / "plurality.json").write_text(json.dumps(record))
+    with pytest.raises(TrainingError, match=named):
+        sweep(tmp_path, [1e-5], [0], EXPECTED, lambda *_: None, lambda _: None)
 
 
 @pytest.mark.e2e
@@ -71,5 +91,9 @@ def test_a_sweep(tmp_path: Path) -> None:
     again = plurality("sweep", *words, "--validation", str(held_out))
     assert "run 1" not in again.stdout
     assert json.loads((tmp_path / "sweep" / "sweep.json").read_text()) == record
+    for changed in (["--data", str(held_out)], ["--objective", "bt", "--epochs", "2"]):
+        refused = plurality("sweep", *words, "--validation", str(held_out), *changed)
+        assert refused.returncode != 0
+        assert "choose another --output" in refused.stderr
     for extra in (["--validation", str(held_out), "--seed=3"], []):
         assert plurality("sweep", *words, *extra).returncode == 2

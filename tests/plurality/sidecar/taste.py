@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.calibrate import sigmoid
+from service.feedback.database import FeedbackStore
 from tests.tiny import build_tiny_checkpoint, publish_tiny
 from training.rows import PreferenceRow, Votes
 
@@ -62,9 +63,12 @@ class KnownVotes:
 
 
 def started(folder: Path, *, settings: str = "", training: str = "") -> Path:
-    """A store with a first, untrained version and a sidecar's file beside it."""
+    """A store with a first, untrained version, a database without votes and a sidecar's file beside them."""
     publish_tiny(folder / "store", "tiny", calibrated=False)
     build_tiny_checkpoint("bert", folder / "checkpoint", seed=0)
+    database = FeedbackStore(f"sqlite:///{folder}/feedback.db")
+    database.open()
+    database.close()
     path = folder / "sidecar.toml"
     path.write_text(
         f"""
@@ -72,7 +76,7 @@ store = "store"
 name = "tiny"
 work = "work"
 model = "checkpoint"
-feedback = "sqlite:///{folder}/feedback.db"
+feedback = "sqlite:///feedback.db"
 {"" if "min_new_votes" in settings else "min_new_votes = 200"}
 held_out_share = 0.4
 poll_s = 0.05

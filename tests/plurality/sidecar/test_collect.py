@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from plurality.sidecar.collect import Collected, collect, place, split_rows
 from training.errors import TrainingError
 from training.load import load_rows
-from training.rows import PreferenceRow
+from training.rows import PreferenceRow, Turn
+from training.split import prompt_key
 
 
 def row(prompt: str, number: int = 0, *, source: str = "votes") -> PreferenceRow:
@@ -37,11 +38,11 @@ def test_no_prompt_is_trained_on_and_judged_and_no_vote_is_lost(
         held_out=[row(prompt, source="held") for prompt in held],
         share=share,
     )
-    uses = [{entry.prompt for entry in part} for part in (split.train, split.calibrate, split.judge)]
+    uses = [{prompt_key(entry) for entry in part} for part in (split.train, split.calibrate, split.judge)]
     assert len(uses[0] | uses[1] | uses[2]) == sum(map(len, uses))
     kept = [entry.id for part in (split.train, split.calibrate, split.judge) for entry in part]
     assert {entry.id for entry in rows} <= set(kept)
-    assert set(held) <= uses[1] | uses[2]
+    assert {prompt_key(row(prompt)) for prompt in held} <= uses[1] | uses[2]
 
 
 @given(prompts=PROMPTS, later=PROMPTS)
@@ -52,8 +53,32 @@ def test_a_prompt_stays_on_its_side_when_more_votes_come(prompts: list[str], lat
     assert {entry.prompt for entry in first.train} <= {entry.prompt for entry in second.train}
 
 
+def said_as_messages(prompt: str, number: int = 0) -> PreferenceRow:
+    turns = (Turn(role="user", content=f"  {prompt} "),)
+    return row(prompt, number).model_copy(update={"prompt": None, "messages": turns})
+
+
+@given(votes=PROMPTS, later=PROMPTS, base=PROMPTS, held=PROMPTS, share=st.floats(0.05, 0.95))
+def test_what_judges_in_any_cycle_was_trained_on_in_none_before(
+    votes: list[str], later: list[str], base: list[str], held: list[str], share: float
+) -> None:
+    """Later votes come on prompts of the base data too, and as messages."""
+    always = [row(prompt, source="base") for prompt in base]
+    never = [row(prompt, source="held") for prompt in held]
+    known = [row(prompt) for prompt in votes]
+    more = [*known, *(said_as_messages(prompt) for prompt in [*later, *base])]
+    first = split_rows(known, base=always, held_out=never, share=share)
+    second = split_rows(more, base=always, held_out=never, share=share)
+    trained = {prompt_key(entry) for entry in [*first.train, *second.train]}
+    assert not trained & {prompt_key(entry) for entry in [*second.calibrate, *second.judge]}
+
+
+def test_a_prompt_is_one_however_it_is_written() -> None:
+    assert place(row("Name a prime.")) == place(said_as_messages("Name a prime.")) == place(row(" Name a  prime.\n"))
+
+
 def test_the_place_of_a_prompt_is_the_same_on_every_machine() -> None:
-    assert place(row("Name a prime number.")) == pytest.approx(0.3152210996636262, abs=0)
+    assert place(row("Name a prime number.")) == pytest.approx(0.23291557010074568, abs=0)
 
 
 def test_a_cycle_that_was_killed_finds_its_files_as_they_were(tmp_path: Path) -> None:
@@ -67,7 +92,7 @@ def test_a_cycle_that_was_killed_finds_its_files_as_they_were(tmp_path: Path) ->
 
 def test_rows_with_one_id_in_votes_and_base_are_both_kept(tmp_path: Path) -> None:
     base = tmp_path / "base.jsonl"
-    shared = row("a prompt that is trained on", 1)
+    shared = row("a trained prompt", 1)
     assert place(shared) >= 0.4
     base.write_text(shared.model_copy(update={"response_b": "c"}).model_dump_json(exclude_none=True) + "\n")
     found = collect(

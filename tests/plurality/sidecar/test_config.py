@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from plurality.sidecar.config import read_config
+from plurality.sidecar.votes import open_votes
 from training.errors import TrainingError
 
 GOOD = """
@@ -64,3 +65,20 @@ def test_mistakes_in_the_settings_of_training_are_found_before_any_vote(tmp_path
 def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"sidecar\.toml: No such file"):
         read_config(tmp_path / "sidecar.toml")
+
+
+def test_the_database_and_the_key_are_beside_the_file(tmp_path: Path) -> None:
+    config = read_config(written(tmp_path, GOOD.replace("min_new_votes = 50", 'service_key_file = "key"')))
+    assert config.feedback == f"sqlite:///{tmp_path}/feedback.db"
+    assert config.service_key_file == tmp_path / "key"
+
+
+@pytest.mark.parametrize("url", ["sqlite:////var/votes.db", "postgresql+psycopg://host/votes"])
+def test_a_whole_url_stays_as_it_is(tmp_path: Path, url: str) -> None:
+    assert read_config(written(tmp_path, GOOD.replace("sqlite:///feedback.db", url))).feedback == url
+
+
+def test_a_database_that_is_not_there_is_an_error_with_its_cure(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="PLURALITY_FEEDBACK__URL"):
+        open_votes(f"sqlite:///{tmp_path}/none.db", "tiny")
+    assert not (tmp_path / "none.db").exists()

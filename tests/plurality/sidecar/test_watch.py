@@ -62,6 +62,9 @@ def test_votes_become_a_better_candidate_and_stable_does_not_move(tmp_path: Path
     assert not worker.step(), "nothing is due before new votes come"
     text = (tmp_path / "work" / "cycles" / "0001" / "judge.jsonl").read_text()
     assert len(text.splitlines()) >= 50
+    kept = tmp_path / "work" / "cycles" / "0001" / "checkpoint"
+    assert (kept / "plurality.json").exists()
+    assert not (kept / "checkpoints").exists(), "optimiser states are of no use after the report"
     metrics = {
         sample.labels["outcome"]: sample.value
         for metric in worker.telemetry.registry.collect()
