@@ -30,6 +30,9 @@ class WireExperiment(Wire, kw_only=True):
     slowdown: Annotated[float, Meta(description="How many times the control's p95 latency an arm's may be.")] = 1.5
     overrides: bool = True
     since: Annotated[str | None, Meta(description="Votes from then on count; ISO 8601 with a zone.")] = None
+    fresh_prompts: Annotated[
+        bool, Meta(description="Leave out votes on prompts that were voted on before: a version may know them.")
+    ] = True
     running: bool = True
 
 

@@ -68,6 +68,9 @@ class Experiment(_Closed):
     """Whether a request may name its arm."""
     since: Annotated[AwareDatetime | None, Field(strict=False)] = None
     """Votes from then on count; by default those since the youngest version was made: none was trained on them."""
+    fresh_prompts: bool = True
+    """Leave out votes on prompts that were voted on before: a version may have been trained on those. False where no
+    version learned from votes, and where the same prompts are judged again and again."""
     running: bool = True
     """False: kept and reported on, but no request takes part."""
 

@@ -30,7 +30,9 @@ class Votes(Protocol):
 
     def predict(self, vote_id: str, digest: str, prediction: Prediction) -> None: ...
 
-    def judged(self, model: str, digests: Sequence[str], since: float | None = None) -> list[Judged]: ...
+    def judged(
+        self, model: str, digests: Sequence[str], since: float | None = None, *, fresh: bool = False
+    ) -> list[Judged]: ...
 
 
 @dataclass(frozen=True, slots=True)

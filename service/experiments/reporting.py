@@ -36,7 +36,7 @@ def report_on(entry: Entry, versions: Mapping[str, Resident], votes: Votes) -> l
         if (problem := _problem(experiment, control, version)) or control is None or version is None:
             found.append(ArmReport(arm.name, None, Verdict("hold", (problem or "",))))
             continue
-        judged = votes.judged(experiment.model, (control.digest, version.digest), since)
+        judged = votes.judged(experiment.model, (control.digest, version.digest), since, fresh=experiment.fresh_prompts)
         report = build_report(
             judged,
             control=control.digest,
