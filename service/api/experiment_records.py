@@ -27,7 +27,7 @@ class WireExperiment(Wire, kw_only=True):
     criterion: Annotated[str, Meta(description="accuracy or brier: what decides.")] = "accuracy"
     margin: Annotated[float, Meta(description="Loss of the criterion that is accepted.")] = 0.0
     votes_per_prompt: Annotated[int, Meta(description="A prompt counts once it has so many votes.")] = 1
-    slowdown: Annotated[float, Meta(description="How many times the control's p95 latency an arm's may be.")] = 1.5
+    slowdown: Annotated[float, Meta(description="Of the control's p95 latency: a slower arm is not promoted.")] = 1.5
     overrides: bool = True
     since: Annotated[str | None, Meta(description="Votes from then on count; ISO 8601 with a zone.")] = None
     fresh_prompts: Annotated[
