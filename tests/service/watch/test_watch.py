@@ -80,10 +80,10 @@ def test_the_task_reads_by_itself(published: Path) -> None:
         value = service.metrics.registry.get_sample_value
         [digest] = service.live.snapshot.bundles()
         labels = {"model": "tiny", "version": digest[:12]}
-        while value("rm_groups_total", labels) != 7:  # noqa: ASYNC110 - the story's own bound ends it
+        wanted = {"rm_groups_total": 7, "rm_group_collapsed_total": 1, "rm_watch_items": 28}
+        # Counters and gauges are set one after the other: all are waited for. The story's own bound ends it.
+        while {name: value(name, labels) for name in wanted} != wanted:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        assert value("rm_group_collapsed_total", labels) == 1
-        assert value("rm_watch_items", labels) == 28
 
     with_api(settings_for(published, watch=WATCH | {"period_s": 0.02}), story)
 
