@@ -1,25 +1,19 @@
 """Files that are there as a whole or not at all: what a cycle that was killed left behind is either true or absent."""
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from service.repository.files import lock_file, replace_file
 from training.errors import TrainingError
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write beside, sync, rename."""
+    """Put text where a path says, its folder too."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
+    replace_file(path, text.encode())
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
@@ -44,12 +38,10 @@ def lease(path: Path) -> Iterator[None]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
+        lock = lock_file(path)
+    except BlockingIOError:
+        raise TrainingError(f"another sidecar trains {path.parent.name}; one at a time") from None
     except OSError as error:
         raise TrainingError(f"cannot write {path.parent}: {error.strerror}") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise TrainingError(f"another sidecar trains {path.parent.name}; one at a time") from None
+    with lock:
         yield

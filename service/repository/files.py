@@ -1,11 +1,13 @@
 """Writing that survives a crash: every file is whole and on the disk before a rename makes it visible."""
 
+import fcntl
 import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 STAGING = ".staging"
 
@@ -28,6 +30,22 @@ def replace_file(path: Path, data: bytes) -> None:
         sync_directory(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def lock_file(path: Path) -> IO[str]:
+    """Take a lock that lasts until the file is closed; the kernel drops it when the process dies.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        OSError: the file cannot be written.
+    """
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise
+    return file
 
 
 def sync_directory(path: Path) -> None:

@@ -4,7 +4,6 @@ The lease is a lock that the kernel drops when its holder dies; the pointer is r
 which versions each alias named before.
 """
 
-import fcntl
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from service.errors import PublishError, RollbackImpossible, StoreBusy, UnknownModel
-from service.repository.files import clear_staging, replace_file
+from service.repository.files import clear_staging, lock_file, replace_file
 from service.repository.pointer import MAX_HISTORY, POINTER_NAME, Pointer, read_pointer
 from service.repository.store import MANIFEST_NAME, VERSIONS
 
@@ -38,14 +37,12 @@ def writer(store: Path, model: str, *, new: bool = True) -> Iterator[Path]:
         raise UnknownModel("the store has no such model", param="model")
     try:
         (directory / VERSIONS).mkdir(parents=True, exist_ok=True)
-        lock = (directory / _LOCK).open("w")
+        lock = lock_file(directory / _LOCK)
+    except BlockingIOError:
+        raise StoreBusy(f"another process is publishing {model}; wait for it to finish") from None
     except OSError as error:
         raise PublishError(f"cannot write the store {store}: {error.strerror}") from None
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StoreBusy(f"another process is publishing {model}; wait for it to finish") from None
         clear_staging(directory)
         for leftover in directory.glob(f".{POINTER_NAME}.*"):
             leftover.unlink(missing_ok=True)
