@@ -42,12 +42,12 @@ test-system: install ## Tests with PostgreSQL, promtool and Chromium, which it i
 	TEST_SYSTEM=1 $(BIN)/python -m pytest tests/system
 
 test-clients: install ## Contract tests with the real clients, which it installs into .clients (5 minutes the first time)
-	$(BIN)/python -m tests.clients.environment --into .clients
-	PLURALITY_CLIENTS=.clients $(BIN)/python -m pytest tests/clients
+	$(BIN)/python -m tests.peer_clients.environment --into .clients
+	PLURALITY_CLIENTS=.clients $(BIN)/python -m pytest tests/peer_clients
 
 test-long: install ## Minutes-long tests: a service killed under a running GRPO
-	$(BIN)/python -m studies.rlhf restart
-	STUDY_RLHF_WORK=.bench/rlhf $(BIN)/python -m pytest tests/studies
+	$(BIN)/python -m research.rlhf restart
+	STUDY_RLHF_WORK=.bench/rlhf $(BIN)/python -m pytest tests/research/rlhf
 
 e2e: install ## Only the tests that start real processes
 	$(BIN)/python -m pytest -m e2e
@@ -83,10 +83,10 @@ bench-gpu: install ## The service on a GPU against onnxruntime alone and torch f
 	$(BIN)/python -m benchmarks.gpu
 
 study-rlhf: install ## GRPO, a shuffled control, PPO and best of n with rewards over HTTP; docs/results/rlhf.md (an hour)
-	$(BIN)/python -m studies.rlhf all
+	$(BIN)/python -m research.rlhf all
 
 study-data: install ## Margins, soft labels, MORE, size, calibration on real data in PREFERENCE_DATA; docs/results/studies (an hour)
-	$(BIN)/python -m benchmarks.studies all
+	$(BIN)/python -m research.preferences all
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) $(DEMO_DIR) .bench .clients .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*

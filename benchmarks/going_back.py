@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.processes import serving
 from benchmarks.publishing import Load, Seen
 from benchmarks.report import machine
-from service.repository.pointer_writer import set_aliases, writer
+from service.bundle.pointer_writer import set_aliases, writer
 from tests.stamped import publish_stamped
 
 _KEY = "an-admin-key-of-the-benchmark"

@@ -23,9 +23,9 @@ from benchmarks.processes import Service, resident_megabytes, serving
 from benchmarks.report import machine, spread
 from benchmarks.workload import MODEL, Workload, add_options, make_texts, make_workload, score_request, selector
 from model_export.publish import write_version
+from service.bundle.pointer_writer import set_aliases, writer
+from service.bundle.store import read_verified, version_directory
 from service.domain import ScoreItem
-from service.repository.pointer_writer import set_aliases, writer
-from service.repository.store import read_verified, version_directory
 
 LOADS = (0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0)
 CLIENTS = (1, 2, 4, 8, 32, 128, 512)

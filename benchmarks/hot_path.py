@@ -18,10 +18,10 @@ from benchmarks.load import Request, closed_loop
 from benchmarks.processes import Service, cpu_seconds, serving
 from benchmarks.report import machine, spread
 from benchmarks.workload import WORK, make_texts, score_request
+from service.bundle.open import LoadedModel, load_model, score_now
+from service.bundle.pointer import read_pointer
+from service.bundle.store import version_directory
 from service.domain import ScoreItem
-from service.repository.load import LoadedModel, load_model, score_now
-from service.repository.pointer import read_pointer
-from service.repository.store import version_directory
 from tests.tiny import publish_tiny
 
 _MODEL = "tiny"

@@ -19,10 +19,10 @@ from benchmarks.load import Request, closed_loop, open_loop
 from benchmarks.processes import cpu_seconds, serving
 from benchmarks.report import machine, spread
 from benchmarks.workload import add_options, make_texts, make_workload, score_request, selector
-from service.batching.cost import Cell, CostModel
-from service.batching.policy import BatchLimits, Policy
-from service.batching.queue import PendingQueue
 from service.domain import ScoreItem
+from service.engine.cost import Cell, CostModel
+from service.engine.policy import BatchLimits, Policy
+from service.engine.queue import PendingQueue
 
 _ALL = "all on"
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from service.batching.policy import Policy, partition
+from service.bundle.store import read_verified, version_directory
 from service.domain import Encoding, ScoreItem
-from service.repository.bundle import batch_policy
-from service.repository.store import read_verified, version_directory
-from service.repository.tuned import TunedModel, load_tuned
-from service.runtime.backend import pad
+from service.engine.backend import pad
+from service.engine.policy import Policy, partition
 from service.settings import read_settings
+from service.versions.resident import batch_policy
+from service.versions.tuned import TunedModel, load_tuned
 
 
 @dataclass(frozen=True, slots=True)

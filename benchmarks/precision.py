@@ -20,15 +20,15 @@ from typing import Any
 import numpy as np
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from metrics.comparison import mcnemar
 from model_export.checkpoint import open_checkpoint
 from model_export.pairs import LabelledPair, pair_items
 from model_export.to_onnx import export_fp32, quantise_int8
 from model_export.verify import Measured, compare, run_backend
-from plurality.demo.encoder import DEMO_MODEL, resolve_model
-from service.runtime.ort import OrtBackend
-from training.config import TrainConfig
-from training.train import train
+from plurality.stats.comparison import mcnemar
+from plurality.synthetic.encoder import DEMO_MODEL, resolve_model
+from plurality.training.config import TrainConfig
+from plurality.training.train import train
+from service.engine.ort import OrtBackend
 
 _FILE = "ukpconvarg1/UKPConvArg1-full.jsonl.gz"
 _HELD_OUT = 8

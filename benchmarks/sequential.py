@@ -17,8 +17,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from tqdm import tqdm
 
-from metrics import log_capital, p_values
-from metrics._validate import Array
+from plurality.stats import log_capital, p_values
+from plurality.stats._validate import Array
 
 GAINS = (0.01, 0.02, 0.03, 0.05, 0.1)
 DIFFERING = (0.05, 0.1, 0.2, 0.4)

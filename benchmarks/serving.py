@@ -41,8 +41,8 @@ from benchmarks.workload import (
     score_request,
     selector,
 )
+from service.bundle.open import LoadedModel, score_now
 from service.domain import Encoding, ScoreItem
-from service.repository.load import LoadedModel, score_now
 
 CELLS = ((1, 1), (8, 1), (32, 1), (128, 1), (1, 32), (32, 32))
 """(concurrency, items a request) of the service."""

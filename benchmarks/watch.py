@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.report import machine, spread
-from metrics import Reference
-from service.calibrate import Calibrator
+from plurality.stats import Reference
+from service.bundle.calibrate import Calibrator
 from service.domain import Message, Reward, ScoreItem
-from service.setting_groups import WatchSettings
-from service.watch.readings import Yardstick, read
-from service.watch.window import Window
+from service.drift.readings import Yardstick, read
+from service.drift.window import Window
+from service.settings.groups import WatchSettings
 
 _LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 _REPEATS = 400

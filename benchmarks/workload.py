@@ -16,15 +16,15 @@ from model_export.checkpoint import open_checkpoint
 from model_export.pipeline import Target, export
 from model_export.sample_texts import sample_words
 from model_export.to_onnx import quantise_int8
-from plurality.demo.encoder import DEMO_MODEL, resolve_model
-from plurality.demo.generate import DemoDataConfig, generate, write_jsonl
+from plurality.synthetic.encoder import DEMO_MODEL, resolve_model
+from plurality.synthetic.generate import DemoDataConfig, generate, write_jsonl
+from plurality.training.config import TrainConfig
+from plurality.training.load import load_rows
+from plurality.training.train import train
+from service.bundle.open import MODEL_FILE
+from service.bundle.pointer import read_pointer
+from service.bundle.store import version_directory
 from service.domain import ScoreItem
-from service.repository.load import MODEL_FILE
-from service.repository.pointer import read_pointer
-from service.repository.store import version_directory
-from training.config import TrainConfig
-from training.load import load_rows
-from training.train import train
 
 WORK = Path(".bench")
 MODEL = "bench"

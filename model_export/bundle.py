@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_export.checkpoint import Checkpoint
-from service.domain import Encoding, ScoreItem
-from service.repository.manifest import (
+from service.bundle.manifest import (
     Calibration,
     Fidelity,
     FileEntry,
@@ -23,6 +22,7 @@ from service.repository.manifest import (
     RewardStatistics,
     Turn,
 )
+from service.domain import Encoding, ScoreItem
 
 GOLDEN_COUNT = 12
 _GOLDEN_LONGEST = 400

@@ -14,10 +14,10 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 from model_export.detect_format import detect_format, published_pad_id
 from model_export.errors import UnsupportedModel
 from model_export.pooling import pool_by_mask
+from service.bundle.formats import ChatFormat, InputFormat, PairFormat
+from service.bundle.tokenize import Tokeniser
 from service.domain import Encoding, ScoreItem
-from service.repository.formats import ChatFormat, InputFormat, PairFormat
-from service.runtime.backend import pad
-from service.tokenise import Tokeniser
+from service.engine.backend import pad
 
 TRAINING_RECORD = "plurality.json"
 """Written beside the weights by our trainer: input format, objective, configuration, data digests."""

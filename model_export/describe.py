@@ -1,8 +1,8 @@
 """Show a person how a model reads its input."""
 
+from service.bundle.formats import ChatFormat, PairFormat
+from service.bundle.tokenize import Tokeniser, render_chat
 from service.domain import Encoding, ScoreItem
-from service.repository.formats import ChatFormat, PairFormat
-from service.tokenise import Tokeniser, render_chat
 
 _EXAMPLE = ScoreItem("PROMPT", "RESPONSE")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from model_export.errors import UnsupportedModel
 from model_export.probe_chat import probe_chat
-from service.repository.formats import ChatFormat, Joint, PairFormat
+from service.bundle.formats import ChatFormat, Joint, PairFormat
 
 _LONGEST_DEFAULT = 2048
 _PLAIN_SEPARATOR = "\n\n"

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression, minimize, minimize_scalar
 
-from metrics.calibration import brier, ece, ece_noise_floor, log_losses, nll, reliability_curve
 from model_export.errors import ExportError
 from model_export.pairs import LabelledPair, pairs_digest
-from service.calibrate import UNCALIBRATED, Calibrator
+from plurality.stats.calibration import brier, ece, ece_noise_floor, log_losses, nll, reliability_curve
+from service.bundle.calibrate import UNCALIBRATED, Calibrator
+from service.bundle.manifest import Calibration, CalibrationMethod, CalibrationQuality, CurveBin
 from service.domain import Prompt
-from service.repository.manifest import Calibration, CalibrationMethod, CalibrationQuality, CurveBin
 
 BINS = 10
 MIN_PAIRS = 30

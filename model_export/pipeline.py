@@ -19,15 +19,15 @@ from model_export.publish import next_sequence, write_version
 from model_export.sample_texts import sample_items
 from model_export.to_onnx import export_fp32, quantise_int8
 from model_export.verify import Measured, check_fidelity, run_backend
+from service.bundle.manifest import Calibration, Fidelity, Manifest, Precision
+from service.bundle.open import MODEL_FILE, TOKENIZER_FILE, load_model, score_now
+from service.bundle.pointer_writer import current_version, find_version, set_aliases, writer
+from service.bundle.store import read_verified, version_directory
 from service.domain import Encoding, Reward, ScoreItem
+from service.engine.backend import pad
+from service.engine.ort import OrtBackend
 from service.errors import BundleRejected
-from service.repository.load import MODEL_FILE, TOKENIZER_FILE, load_model, score_now
-from service.repository.manifest import Calibration, Fidelity, Manifest, Precision
-from service.repository.pointer_writer import current_version, find_version, set_aliases, writer
-from service.repository.snapshot import DEFAULT_ALIAS
-from service.repository.store import read_verified, version_directory
-from service.runtime.backend import pad
-from service.runtime.ort import OrtBackend
+from service.versions.snapshot import DEFAULT_ALIAS
 
 PARITY_TEXTS = 240
 RANGE_TEXTS = 48

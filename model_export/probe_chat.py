@@ -13,10 +13,10 @@ from typing import Any, cast
 
 from model_export.errors import UnsupportedModel
 from model_export.template import Answer, Conversation, render_all
+from service.bundle.formats import ChatFormat, Edge, Joint, Trim, Turn
+from service.bundle.tokenize import render_chat
 from service.domain import Message, Role, ScoreItem
 from service.errors import InvalidInput
-from service.repository.formats import ChatFormat, Edge, Joint, Trim, Turn
-from service.tokenise import render_chat
 
 Roles = tuple[Role, ...]
 _U: Roles = ("user", "assistant")

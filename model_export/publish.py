@@ -1,7 +1,7 @@
 """Write a version into a store so that a reader sees all of it or nothing. The only writer of versions.
 
 Protocol (reliability.md §4.1): stage on the same file system, fsync every file, manifest last, re-read and verify,
-make read-only, rename to the digest's name; then the alias moves (service/repository/pointer_writer.py).
+make read-only, rename to the digest's name; then the alias moves (service/bundle/pointer_writer.py).
 """
 
 import hashlib
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from service.bundle.files import make_visible, set_aside, staging, sync_directory, write_file
+from service.bundle.manifest import Manifest
+from service.bundle.open import check_golden, open_model
+from service.bundle.pointer_writer import is_version
+from service.bundle.store import MANIFEST_NAME, VERSIONS, read_verified
 from service.errors import BundleRejected, PublishError
-from service.repository.files import make_visible, set_aside, staging, sync_directory, write_file
-from service.repository.load import check_golden, open_model
-from service.repository.manifest import Manifest
-from service.repository.pointer_writer import is_version
-from service.repository.store import MANIFEST_NAME, VERSIONS, read_verified
 
 _CHUNK = 4 * 2**20
 

@@ -16,7 +16,7 @@ from onnxruntime.transformers.optimizer import optimize_model
 from optimum.exporters.onnx import onnx_export_from_model
 
 from model_export.checkpoint import Checkpoint
-from service.repository.load import MODEL_FILE
+from service.bundle.open import MODEL_FILE
 
 _OPSET = 18
 _SENSITIVE = re.compile(r"(?<!attention)/output/dense/|/down_proj/|/mlp/Wo/|/pooler/|/classifier/|/score/")

@@ -7,14 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from metrics.comparison import mcnemar
-from metrics.correlation import spearman
 from model_export.errors import FidelityError
 from model_export.fit_calibration import probabilities
-from service.calibrate import UNCALIBRATED
+from plurality.stats.comparison import mcnemar
+from plurality.stats.correlation import spearman
+from service.bundle.calibrate import UNCALIBRATED
+from service.bundle.manifest import Fidelity, Precision
 from service.domain import Encoding
-from service.repository.manifest import Fidelity, Precision
-from service.runtime.backend import Backend, pad
+from service.engine.backend import Backend, pad
 
 FP32_TOLERANCE = 1e-5
 """Largest |difference| to torch in float64, relative to the largest |logit|, or to 1 if that is more (ADR 0003)."""

@@ -1,1 +1,4 @@
-"""The command line and the demo: the rightmost package, it may use all the others."""
+"""Ours but for the service and the exporter: core, stats, training, evaluation, sidecar, synthetic, cli.
+
+Imports nothing: `plurality.stats` works where only numpy is.
+"""

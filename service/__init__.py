@@ -4,14 +4,14 @@ Read in this order:
 
     scoring.py      one request's story, top to bottom
     app.py          the composition root; server.py: the process and how it stops
-    domain.py       the values that travel; errors.py: every way to fail
-    tokenise.py     render + tokenise, shared with training; calibrate.py: rewards to probabilities
-    admission.py    the bounded gate; batching/: policy (pure) and batcher (async)
-    runtime/        the engine behind a protocol
-    repository/     bundles: manifest, store, and the life of a version
-    feedback/       people's votes, in SQL; experiments/: arms, shadows, reports, verdicts; watch/: drift of rewards
+    domain.py       the values that travel; errors.py: every way to fail; admission.py: the bounded gate
+    engine/         the runtime behind a protocol, what it costs here, and batching: policy (pure) and batcher (async)
+    bundle/         what a version is: manifest, tokenization, calibration, store; shared with training and export
+    versions/       which versions live in this process, from found to unloaded
+    drift/          what a version's rewards look like lately
+    feedback/       people's votes, in SQL; experiments/: arms, shadows, reports, verdicts
     api/            HTTP, and the only place that knows it
-    telemetry/      metrics and logs
+    settings/       all settings; telemetry/: metrics and logs
 """
 
 import os

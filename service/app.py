@@ -27,18 +27,18 @@ from service.api.openapi import install_openapi
 from service.api.paths import Paths, Surface
 from service.api.routes import WIRE, native_routes
 from service.api.watch import WatchResponse, watch_routes
+from service.drift.monitor import Watch
+from service.engine.ort import check_runtime
 from service.experiments.parts import ExperimentParts, build_experiments
 from service.feedback.parts import FeedbackParts, build_feedback
-from service.repository.live import Live
-from service.repository.mirror import Mirror
-from service.runtime.ort import check_runtime
 from service.scoring import Scorer
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from service.ui.access import Parts
 from service.ui.render import PAGE
 from service.ui.routes import BELOW, ui_routes
-from service.watch.watch import Watch
+from service.versions.live import Live
+from service.versions.mirror import Mirror
 
 _LAG_PERIOD_S = 0.5
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from service.admission import Gate, Permit
-from service.calibrate import Calibrator
+from service.bundle.calibrate import Calibrator
+from service.bundle.manifest import Manifest
 from service.domain import Encoding, Item, Outcome, ScoreQuery
 from service.errors import DeadlineExceeded, InvalidInput, TextTooLong, TooManyItems, Unavailable
-from service.repository.bundle import ModelBundle
-from service.repository.live import Live
-from service.repository.manifest import Manifest
-from service.setting_groups import LimitSettings
+from service.settings.groups import LimitSettings
+from service.versions.live import Live
+from service.versions.resident import ModelBundle
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from starlette.types import ASGIApp
 from service.api.probes import create_ops_app
 from service.app import Service, build_service, create_app, running
 from service.errors import ConfigurationError
-from service.setting_groups import HttpSettings
 from service.settings import Settings
+from service.settings.groups import HttpSettings
 from service.telemetry.logs import configure_logs, get_logger
 
 _LAST_REPLIES_S = 5

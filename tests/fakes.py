@@ -7,13 +7,13 @@ import numpy as np
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from service.batching.cost import Cell, CostModel
+from service.bundle.formats import PairFormat
+from service.bundle.manifest import Fidelity, FileEntry, Golden, Manifest, Precision, Provenance, RewardStatistics
+from service.bundle.open import LoadedModel
+from service.bundle.tokenize import Tokeniser
 from service.domain import Batch, Encoding, Float32
+from service.engine.cost import Cell, CostModel
 from service.errors import InferenceFailed
-from service.repository.formats import PairFormat
-from service.repository.load import LoadedModel
-from service.repository.manifest import Fidelity, FileEntry, Golden, Manifest, Precision, Provenance, RewardStatistics
-from service.tokenise import Tokeniser
 
 FORMAT = PairFormat(max_length=64, start_ids=(1,), between_ids=(2,), end_ids=(2,), pad_id=0, token_types=True)
 BATCHING_PAYS = CostModel([Cell(b, n, 0.01) for b in (1, 8) for n in (1, 64)], max_items=8, max_tokens=64)

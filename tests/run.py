@@ -7,15 +7,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SERVICE_BRANCHES = 95
 PURE = (
-    "service/batching/cost.py",
-    "service/batching/policy.py",
-    "service/batching/queue.py",
-    "service/calibrate.py",
+    "service/engine/cost.py",
+    "service/engine/policy.py",
+    "service/engine/queue.py",
+    "service/bundle/calibrate.py",
     "service/admission.py",
     "service/errors.py",
     "service/domain.py",
-    "service/tokenise.py",
-    "service/repository/formats.py",
+    "service/bundle/tokenize.py",
+    "service/bundle/formats.py",
     "service/experiments/assign.py",
     "service/experiments/breaker.py",
     "service/experiments/compare.py",
@@ -23,13 +23,13 @@ PURE = (
     "service/experiments/report.py",
     "service/experiments/rows.py",
     "service/experiments/verdict.py",
-    "service/watch/readings.py",
-    "service/watch/window.py",
-    "service/repository/states.py",
-    "service/repository/aliases.py",
-    "service/repository/lifecycle.py",
-    "service/repository/health.py",
-    "metrics/*.py",
+    "service/drift/readings.py",
+    "service/drift/window.py",
+    "service/versions/states.py",
+    "service/versions/aliases.py",
+    "service/versions/lifecycle.py",
+    "service/versions/health.py",
+    "plurality/stats/*.py",
 )
 """Modules without I/O, clock or threads: every branch is covered."""
 

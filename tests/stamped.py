@@ -16,10 +16,10 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from model_export.publish import write_version
+from service.bundle.formats import PairFormat
+from service.bundle.manifest import Fidelity, FileEntry, Golden, Manifest, Provenance, RewardStatistics
+from service.bundle.pointer_writer import set_aliases, writer
 from service.domain import ScoreItem
-from service.repository.formats import PairFormat
-from service.repository.manifest import Fidelity, FileEntry, Golden, Manifest, Provenance, RewardStatistics
-from service.repository.pointer_writer import set_aliases, writer
 
 WORDS = tuple(f"w{index}" for index in range(64))
 STEP = 1000.0

@@ -18,10 +18,10 @@ from model_export.checkpoint import open_checkpoint
 from model_export.pipeline import Target, export
 from model_export.sample_texts import sample_items
 from model_export.to_onnx import quantise_int8
-from plurality.demo.encoder import DEMO_MODEL, resolve_model
+from plurality.synthetic.encoder import DEMO_MODEL, resolve_model
+from service.bundle.open import MODEL_FILE, load_model, score_now
+from service.bundle.store import version_directory
 from service.domain import Reward, ScoreItem
-from service.repository.load import MODEL_FILE, load_model, score_now
-from service.repository.store import version_directory
 
 EXACT = 1e-5
 """How far the rewards of a peer that reads the same tokens may be from ours."""

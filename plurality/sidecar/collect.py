@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plurality.sidecar.files import write_whole
-from training.errors import TrainingError
-from training.load import load_rows
-from training.rows import PreferenceRow
-from training.split import prompt_key
+from plurality.training.errors import TrainingError
+from plurality.training.load import load_rows
+from plurality.training.rows import PreferenceRow
+from plurality.training.split import prompt_key
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from service.repository.manifest import ModelName, Precision
-from training.config import checked_config
-from training.errors import TrainingError
+from plurality.training.config import checked_config
+from plurality.training.errors import TrainingError
+from service.bundle.manifest import ModelName, Precision
 
 Alias = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 _OWN = frozenset({"data", "validation", "output", "resume", "model"})

@@ -15,25 +15,25 @@ from typing import Literal
 
 import numpy as np
 
-from evaluation.evaluate import predict
 from model_export.checkpoint import TRAINING_RECORD, open_checkpoint
 from model_export.errors import ExportError
 from model_export.pipeline import Target, export
+from plurality.evaluation.evaluate import predict
 from plurality.sidecar.collect import Collected, collect
 from plurality.sidecar.config import SidecarConfig
 from plurality.sidecar.files import read_record, write_record
 from plurality.sidecar.gates import Evidence, Gate, figures, judge
 from plurality.sidecar.promotion import patiently
 from plurality.sidecar.telemetry import Telemetry
+from plurality.training.config import TrainConfig
+from plurality.training.load import load_rows
+from plurality.training.rows import PreferenceRow
+from plurality.training.train import train
+from plurality.training.trainer import last_checkpoint
+from service.bundle.open import load_model
+from service.bundle.pointer_writer import set_aliases, writer
+from service.bundle.store import version_directory
 from service.errors import BundleRejected
-from service.repository.load import load_model
-from service.repository.pointer_writer import set_aliases, writer
-from service.repository.store import version_directory
-from training.config import TrainConfig
-from training.load import load_rows
-from training.rows import PreferenceRow
-from training.train import train
-from training.trainer import last_checkpoint
 
 Outcome = Literal["published", "refused", "failed"]
 REQUEST, EXPORTED, REPORT = "request.json", "exported.json", "report.json"

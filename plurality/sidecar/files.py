@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from service.repository.files import lock_file, replace_file
-from training.errors import TrainingError
+from plurality.training.errors import TrainingError
+from service.bundle.files import lock_file, replace_file
 
 
 def write_whole(path: Path, text: str) -> None:

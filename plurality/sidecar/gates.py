@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics import brier, ece, ece_noise_floor, mcnemar, nll
 from plurality.sidecar.config import GateConfig
+from plurality.stats import brier, ece, ece_noise_floor, mcnemar, nll
 
 Array = NDArray[np.float64]
 _CHANCE = 0.05

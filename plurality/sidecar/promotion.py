@@ -6,8 +6,8 @@ from typing import TypeVar
 
 from plurality.sidecar.config import SidecarConfig
 from plurality.sidecar.verdict import Asked
+from service.bundle.pointer_writer import current_pointer, set_aliases, writer
 from service.errors import StoreBusy
-from service.repository.pointer_writer import current_pointer, set_aliases, writer
 
 _PATIENCE_S = 60.0
 _PAUSE_S = 0.25

@@ -8,7 +8,7 @@ from plurality.sidecar.config import read_config
 from plurality.sidecar.telemetry import Telemetry
 from plurality.sidecar.votes import open_votes
 from plurality.sidecar.watch import Sidecar
-from training.errors import TrainingError
+from plurality.training.errors import TrainingError
 
 
 def start(path: Path, *, once: bool, experiment: str | None, say: Callable[[str], None]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from plurality.keys import first_key
+from plurality.core.keys import first_key
 from service.errors import ConfigurationError
 
 _TIMEOUT_S = 30.0

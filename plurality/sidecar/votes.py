@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+from plurality.training.errors import TrainingError
+from plurality.training.rows import PreferenceRow
 from service.errors import ConfigurationError
 from service.feedback.database import FeedbackStore
 from service.feedback.export import training_rows
-from training.errors import TrainingError
-from training.rows import PreferenceRow
 
 
 class FeedbackVotes:

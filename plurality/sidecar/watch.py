@@ -15,11 +15,11 @@ from plurality.sidecar.files import lease, read_record, write_record
 from plurality.sidecar.gates import Gate
 from plurality.sidecar.promotion import happened, move
 from plurality.sidecar.telemetry import Telemetry
+from plurality.training.errors import TrainingError
+from plurality.training.rows import PreferenceRow
+from plurality.training.trainer import CHECKPOINTS
+from service.bundle.pointer import read_pointer
 from service.errors import BundleRejected, FeedbackUnavailable, PluralityError, PublishError, StoreBusy
-from service.repository.pointer import read_pointer
-from training.errors import TrainingError
-from training.rows import PreferenceRow
-from training.trainer import CHECKPOINTS
 
 VERDICT = "verdict.json"
 _LEASE = ".trainer.lock"

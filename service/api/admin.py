@@ -22,19 +22,19 @@ from service.api.openapi import content_of, request_body
 from service.api.paths import Surface
 from service.api.routes import decode
 from service.api.shapes import NATIVE
-from service.errors import MalformedRequest, RollbackImpossible, UnknownModel, VersionNotReady, WritesDisabled
-from service.repository.live import Live
-from service.repository.manifest import MODEL_NAME_PATTERN
-from service.repository.pointer import Pointer, read_pointer
-from service.repository.pointer_writer import (
+from service.bundle.manifest import MODEL_NAME_PATTERN
+from service.bundle.pointer import Pointer, read_pointer
+from service.bundle.pointer_writer import (
     find_version,
     former_version,
     roll_back,
     set_aliases,
     writer,
 )
+from service.errors import MalformedRequest, RollbackImpossible, UnknownModel, VersionNotReady, WritesDisabled
 from service.settings import Settings
 from service.telemetry.logs import get_logger
+from service.versions.live import Live
 
 _MOVE = msgspec.json.Decoder(MoveAlias)
 _ROLLBACK = msgspec.json.Decoder(Rollback)

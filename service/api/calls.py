@@ -12,14 +12,14 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from service.admission import Gate
+from service.bundle.manifest import Manifest
 from service.domain import Encoding, Item, ScoreQuery
 from service.errors import Draining, InvalidInput, MalformedRequest, NotReady
 from service.experiments.router import ARM_HEADER, UNIT_HEADER, Asked, Router
-from service.repository.live import Live
-from service.repository.manifest import Manifest
 from service.scoring import Scored, Scorer
-from service.setting_groups import LimitSettings, Manner, OverloadSettings
+from service.settings.groups import LimitSettings, Manner, OverloadSettings
 from service.telemetry.metrics import SHORT_DIGEST
+from service.versions.live import Live
 
 Result = TypeVar("Result")
 TIMEOUT_HEADER = "x-request-timeout-ms"

@@ -31,7 +31,7 @@ from service.experiments.predict import residents, votes_since
 from service.experiments.registry import DefinitionStore, Entry
 from service.experiments.reporting import ArmReport, report_on
 from service.experiments.tally import Tally
-from service.repository.live import Live
+from service.versions.live import Live
 
 _PUT = msgspec.json.Decoder(WireExperiment)
 _ERRORS: dict[int | str, dict[str, Any]] = {

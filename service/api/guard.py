@@ -18,7 +18,7 @@ from service.api.keys import Keys
 from service.api.paths import OTHER, Paths, Place
 from service.api.shapes import ErrorShape, Failure
 from service.errors import Unauthorised, WritesDisabled
-from service.setting_groups import HttpSettings
+from service.settings.groups import HttpSettings
 from service.telemetry.metrics import Metrics
 
 CLIENT_LEFT = 499

@@ -12,7 +12,7 @@ from typing import Literal
 from starlette.requests import HTTPConnection
 
 from service.errors import ConfigurationError, Unauthorised, WritesDisabled
-from service.setting_groups import KeySettings
+from service.settings.groups import KeySettings
 from service.telemetry.logs import get_logger
 
 Role = Literal["score", "feedback", "admin"]

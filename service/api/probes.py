@@ -11,8 +11,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from service.admission import Gate
-from service.repository.live import Live
 from service.telemetry.metrics import Metrics
+from service.versions.live import Live
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from service.api.errors import item_error
-from service.calibrate import UNCALIBRATED, Calibrator, expected_disagreement, group_advantages, softmax
+from service.bundle.calibrate import UNCALIBRATED, Calibrator, expected_disagreement, group_advantages, softmax
+from service.bundle.manifest import Manifest
 from service.domain import Outcome, Reward
-from service.repository.bundle import ModelBundle
-from service.repository.manifest import Manifest
-from service.repository.snapshot import Snapshot
-from service.repository.states import RESIDENT, State, VersionStatus
 from service.scoring import Scored
+from service.versions.resident import ModelBundle
+from service.versions.snapshot import Snapshot
+from service.versions.states import RESIDENT, State, VersionStatus
 
 Json = dict[str, Any]
 

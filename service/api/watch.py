@@ -12,8 +12,8 @@ from service.api.openapi import content_of
 from service.api.paths import Surface
 from service.api.schemas import Model, Wire
 from service.api.shapes import NATIVE
-from service.repository.live import Live
-from service.watch.watch import Watch
+from service.drift.monitor import Watch
+from service.versions.live import Live
 
 
 class WatchedVersion(Wire):

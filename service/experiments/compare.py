@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics import (
+from plurality.stats import (
     NoiseFloor,
     UndefinedStatistic,
     brier,
@@ -23,7 +23,7 @@ from metrics import (
     pearson,
     spearman,
 )
-from service.calibrate import Calibrator
+from service.bundle.calibrate import Calibrator
 
 Array = NDArray[np.float64]
 Places = NDArray[np.intp]

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from service.bundle.manifest import ModelName
 from service.errors import ConfigurationError
 from service.experiments.verdict import Criterion
-from service.repository.manifest import ModelName
 
 MAX_ARMS = 8
 """Arms are labels of metrics, and these are bounded."""

@@ -17,10 +17,10 @@ from service.experiments.table import DefinitionTable
 from service.feedback.connect import Database
 from service.feedback.database import FeedbackStore
 from service.feedback.parts import FeedbackParts
-from service.repository.live import Live
 from service.scoring import Scorer
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
+from service.versions.live import Live
 
 _MIN_SECRET_BYTES = 16
 

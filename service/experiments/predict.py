@@ -11,10 +11,10 @@ from service.errors import InvalidInput, PluralityError, Unavailable, UnknownMod
 from service.experiments.definition import Arm, Experiment, since_of
 from service.experiments.registry import Registry
 from service.feedback.records import Judged, Prediction, Vote
-from service.repository.live import Live
 from service.scoring import Scored, Scorer
 from service.telemetry.experiments import ExperimentMetrics
 from service.telemetry.logs import get_logger
+from service.versions.live import Live
 
 BATCH_VOTES = 8
 """Scored at once: whoever comes meanwhile shares the cores with so few."""

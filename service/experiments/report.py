@@ -1,7 +1,7 @@
 """What people's votes say of two versions: each one's figures, and their differences on the same votes. Pure.
 
 Accuracy, Brier score and log loss are differences of bounded values, one a prompt, with intervals that may be looked at
-at any time (metrics/sequential.py). ECE, Pearson and L1 are no means: their bootstrap intervals hold for one look.
+at any time (`stats.sequential`). ECE, Pearson and L1 are no means: their bootstrap intervals hold for one look.
 """
 
 import math
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metrics import (
+from plurality.stats import (
     NoiseFloor,
     UndefinedStatistic,
     brier,
@@ -24,7 +24,7 @@ from metrics import (
     pearson,
     sequential_mean,
 )
-from metrics.calibration import log_losses
+from plurality.stats.calibration import log_losses
 from service.experiments.rows import Array, Counts, Rows, by_pair, paired_rows
 from service.feedback.records import Judged
 

@@ -17,10 +17,10 @@ from service.experiments.definition import Arm
 from service.experiments.registry import Entry, Registry
 from service.experiments.shadow import Shadows
 from service.experiments.tally import Standing, Tally, failures, faults
-from service.repository.live import Live
 from service.scoring import Scored, Scorer
 from service.telemetry.experiments import ExperimentMetrics
 from service.telemetry.logs import get_logger
+from service.versions.live import Live
 
 UNIT_HEADER = "x-experiment-unit"
 ARM_HEADER = "x-experiment-arm"

@@ -16,10 +16,10 @@ from service.experiments.assign import neighbours
 from service.experiments.definition import Arm, Experiment
 from service.experiments.registry import Entry
 from service.experiments.tally import faults
-from service.repository.live import Live
 from service.scoring import Scored, Scorer
 from service.telemetry.experiments import ExperimentMetrics
 from service.telemetry.logs import get_logger
+from service.versions.live import Live
 
 CHUNK_ITEMS = 8
 """Items that a shadow takes at once: a primary that comes meanwhile shares the cores with so few."""

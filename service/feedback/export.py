@@ -1,4 +1,4 @@
-"""Votes as rows of training data: the canonical row of `training/rows.py`, which `plurality train` reads.
+"""Votes as rows of training data: the canonical row of `plurality/training/rows.py`, which `plurality train` reads.
 
 A pair's row holds all its votes. One voice a voter: who votes on a pair again has changed their mind. Votes are counted
 in people; where one was given as 10-0 ... 0-10 all are counted in tenths, so that the share that prefers a is the mean

@@ -13,7 +13,7 @@ from service.errors import FeedbackDisabled, FeedbackUnavailable
 from service.feedback.connect import POOL
 from service.feedback.database import FeedbackStore
 from service.feedback.recorder import Recorder
-from service.setting_groups import FeedbackSettings
+from service.settings.groups import FeedbackSettings
 from service.telemetry.logs import get_logger
 from service.telemetry.metrics import Metrics
 

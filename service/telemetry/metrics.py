@@ -6,10 +6,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from service.bundle.manifest import Manifest
 from service.domain import Reward
-from service.repository.manifest import Manifest
+from service.drift.readings import READINGS
 from service.telemetry.experiments import ExperimentMetrics
-from service.watch.readings import READINGS
 
 SHORT_DIGEST = 12
 _DURATION_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

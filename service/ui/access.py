@@ -8,14 +8,14 @@ from fastapi.responses import Response
 from service.api.calls import Caller
 from service.api.errors import STATUS
 from service.api.keys import Keys
+from service.drift.monitor import Watch
 from service.errors import Overloaded, PluralityError, Unauthorised, Unavailable
 from service.experiments.parts import ExperimentParts
 from service.feedback.parts import FeedbackParts
-from service.repository.live import Live
 from service.telemetry.metrics import Metrics
 from service.ui.forms import EMPTY, Form, read_form
 from service.ui.render import failure_page, page
-from service.watch.watch import Watch
+from service.versions.live import Live
 
 _OURS = {None, "same-origin", "none"}
 WRONG_KEY = "This key does not open scoring."

@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from service.bundle.manifest import CurveBin
 from service.experiments.report import Difference
-from service.repository.manifest import CurveBin
 
 SIDE = 200.0
 """Of the reliability diagram's square, in its own units."""

@@ -12,11 +12,11 @@ from fastapi.responses import Response
 from service.api import replies
 from service.domain import ScoreItem
 from service.errors import MalformedRequest, PluralityError
-from service.repository.snapshot import DEFAULT_ALIAS, Snapshot
 from service.scoring import Scored
 from service.ui.access import Parts, form_of, refused, status_of
 from service.ui.forms import Form
 from service.ui.render import page
+from service.versions.snapshot import DEFAULT_ALIAS, Snapshot
 
 MOST_ANSWERS = 6
 MOST_VERSIONS = 8

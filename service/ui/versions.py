@@ -7,12 +7,12 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from service.api import replies
-from service.repository.manifest import Calibration, Manifest
-from service.repository.snapshot import DEFAULT_ALIAS
+from service.bundle.manifest import Calibration, Manifest
+from service.drift.readings import READINGS
 from service.ui import draw
 from service.ui.access import Parts, form_of, refused
 from service.ui.render import page
-from service.watch.readings import READINGS
+from service.versions.snapshot import DEFAULT_ALIAS
 
 
 async def versions(parts: Parts, request: Request) -> Response:

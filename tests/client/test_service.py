@@ -14,7 +14,7 @@ from plurality_client.errors import InvalidRequest, Refused, UnknownModel, Versi
 from plurality_client.records import Model
 from plurality_client.timing import Timing
 
-from service.calibrate import expected_disagreement, sigmoid
+from service.bundle.calibrate import expected_disagreement, sigmoid
 from tests.e2e.process import plurality, serving
 from tests.tiny import publish_tiny
 

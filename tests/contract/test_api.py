@@ -11,8 +11,8 @@ import pytest
 from service import errors
 from service.api.errors import STATUS
 from service.app import Service
+from service.bundle.manifest import Manifest
 from service.errors import PluralityError
-from service.repository.manifest import Manifest
 from tests.api import settings_for, with_api
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,7 +46,7 @@ def test_errors_survive_pickling(kind: type[PluralityError]) -> None:
 
 
 def test_the_manifest_schema_in_docs_is_current() -> None:
-    """docs/manifest.schema.json is what `python -m service.repository.manifest` prints."""
+    """docs/manifest.schema.json is what `python -m service.bundle.manifest` prints."""
     assert json.loads((ROOT / "docs/manifest.schema.json").read_text()) == Manifest.model_json_schema()
 
 

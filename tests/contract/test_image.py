@@ -267,7 +267,7 @@ def _ignored(path: str) -> bool:
     "path",
     [
         ".git/config", ".venv/bin/python", ".demo/store/pointer", ".env", "service/.env", "id.pem", "service/tls.key",
-        ".kube/config", "kubeconfig", "tests/run.py", "service/__pycache__/app.pyc", "metrics/old.pyc", ".coverage",
+        ".kube/config", "kubeconfig", "tests/run.py", "service/__pycache__/app.pyc", "plurality/old.pyc", ".coverage",
         ".mypy_cache/x", "build/lib/service/app.py", "plurality.egg-info/PKG-INFO", "k8s/base/pvc.yaml", "Dockerfile",
     ],
 )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from plurality import cli
+from plurality.cli import app as cli
 from service.settings import Settings, read_settings
 from tests.contract import image_lint
 from tests.contract.image_lint import ROOT, documents, lint_kustomization, lint_manifest, manifests

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from service.drift.readings import READINGS
 from service.telemetry.metrics import Metrics
-from service.watch.readings import READINGS
-from tests.service.watch.rules import CASES, ROOT, RULES, alerts, holds
+from tests.service.drift.rules import CASES, ROOT, RULES, alerts, holds
 
 GUIDE = ROOT / "docs" / "guides" / "monitoring.md"
 OF_PROMETHEUS = {"job", "instance", "le"}

@@ -5,8 +5,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from plurality.training.load import load_rows
 from tests.e2e.process import serving
-from training.load import load_rows
 
 PAIR = {"prompt": "Name a prime.\x00", "response_a": "Eleven.", "response_b": "Twelve."}
 COUNT = 128

@@ -16,7 +16,7 @@ import httpx
 import numpy as np
 import pytest
 
-from service.repository.pointer import read_pointer
+from service.bundle.pointer import read_pointer
 from tests.e2e.process import ROOT, Served, serving
 from tests.plurality.sidecar.taste import judged, preference, response, started
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service.bundle.pointer import read_pointer
 from service.feedback.database import FeedbackStore
 from service.feedback.records import JudgedPair, Vote
-from service.repository.pointer import read_pointer
 from tests.e2e.process import ROOT
 from tests.plurality.sidecar.taste import judged, started
 

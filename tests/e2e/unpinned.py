@@ -5,7 +5,7 @@ The negative control of `test_versions.py`: a checker that does not catch this c
 
 from dataclasses import replace
 
-from plurality.cli import app
+from plurality.cli.app import app
 from service.domain import ScoreQuery
 from service.scoring import Scored, Scorer
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from model_export.publish import write_version
-from service.repository.pointer_writer import set_aliases, writer
-from service.repository.store import VerifiedFiles, read_verified
+from service.bundle.pointer_writer import set_aliases, writer
+from service.bundle.store import VerifiedFiles, read_verified
 
 _EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "fcntl.flock", "shutil.rmtree"}
 

@@ -9,9 +9,9 @@ import transformers as hf
 from model_export.checkpoint import open_checkpoint
 from model_export.describe import describe_format
 from model_export.errors import UnsupportedModel
+from service.bundle.formats import ChatFormat, PairFormat
 from service.domain import Encoding, ScoreItem
 from service.errors import ControlTokenInText
-from service.repository.formats import ChatFormat, PairFormat
 from tests.model_export.templates import QWEN_3
 from tests.tiny import CHAT_KINDS, PAIR_KINDS, build_tiny_checkpoint
 

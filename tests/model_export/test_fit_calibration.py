@@ -18,7 +18,7 @@ from model_export.fit_calibration import (
     quality,
 )
 from model_export.pairs import LabelledPair
-from service.calibrate import Calibrator
+from service.bundle.calibrate import Calibrator
 
 Array = NDArray[np.float64]
 

@@ -14,9 +14,9 @@ from model_export.errors import FidelityError
 from model_export.fp16 import check_range, convert_fp16
 from model_export.pipeline import Target, export
 from model_export.verify import FP16_SPEARMAN
+from service.bundle.open import MODEL_FILE, load_model
+from service.bundle.store import version_directory
 from service.domain import Batch
-from service.repository.load import MODEL_FILE, load_model
-from service.repository.store import version_directory
 from tests.tiny import build_tiny_checkpoint
 
 pytestmark = pytest.mark.export

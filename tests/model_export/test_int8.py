@@ -9,8 +9,8 @@ from model_export.checkpoint import open_checkpoint
 from model_export.pipeline import Target, export
 from model_export.sample_texts import sample_items
 from model_export.verify import INT8_SPEARMAN
-from service.repository.load import load_model, score_now
-from service.repository.store import version_directory
+from service.bundle.open import load_model, score_now
+from service.bundle.store import version_directory
 from tests.tiny import build_tiny_checkpoint
 
 pytestmark = pytest.mark.export

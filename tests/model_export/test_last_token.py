@@ -15,10 +15,10 @@ from model_export.errors import UnsupportedModel
 from model_export.pipeline import Target, export
 from model_export.pooling import pool_by_mask
 from model_export.verify import run_backend
+from service.bundle.formats import ChatFormat
+from service.bundle.open import load_model, score_now
+from service.bundle.store import version_directory
 from service.domain import Message, Reward, ScoreItem
-from service.repository.formats import ChatFormat
-from service.repository.load import load_model, score_now
-from service.repository.store import version_directory
 from tests.tiny import build_tiny_checkpoint
 
 TALK = (Message("user", "the first"), Message("assistant", "an answer."), Message("user", "the second"))

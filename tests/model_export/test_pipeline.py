@@ -9,8 +9,8 @@ from model_export.checkpoint import open_checkpoint
 from model_export.errors import ExportError, FidelityError
 from model_export.pairs import LabelledPair, pair_items
 from model_export.pipeline import Target, export, recalibrate
+from service.bundle.open import load_model, score_now
 from service.domain import Reward
-from service.repository.load import load_model, score_now
 from tests.tiny import build_tiny_checkpoint, labelled_pairs
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from model_export.publish import copy_version, next_sequence, read_manifest, write_version
+from service.bundle.open import load_model
+from service.bundle.pointer import read_pointer
+from service.bundle.pointer_writer import current_version, find_version, roll_back, set_aliases, writer
+from service.bundle.store import read_verified
 from service.errors import BundleRejected, PublishError, RollbackImpossible, UnknownModel
-from service.repository.load import load_model
-from service.repository.pointer import read_pointer
-from service.repository.pointer_writer import current_version, find_version, roll_back, set_aliases, writer
-from service.repository.store import read_verified
 
 
 def digests(store: Path) -> set[str]:

@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.repository.pointer import read_pointer
-from service.repository.store import read_verified
+from service.bundle.pointer import read_pointer
+from service.bundle.store import read_verified
 from tests.e2e.process import ROOT, serving
 
 BODY = {"items": [{"prompt": "p", "response": "r"}]}
@@ -94,9 +94,9 @@ import json, os, sys
 from pathlib import Path
 from model_export.publish import write_version
 from service.errors import PublishError
-from service.repository.pointer import read_pointer
-from service.repository.pointer_writer import set_aliases, writer
-from service.repository.store import read_verified
+from service.bundle.pointer import read_pointer
+from service.bundle.pointer_writer import set_aliases, writer
+from service.bundle.store import read_verified
 
 store = Path(sys.argv[1])
 [source] = (store / "tiny" / "versions").iterdir()

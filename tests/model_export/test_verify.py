@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics import mcnemar
 from model_export.errors import FidelityError
 from model_export.verify import ACCURACY_LOSS, FP32_TOLERANCE, SIGNIFICANCE, Measured, check_fidelity
-from service.calibrate import sigmoid
-from service.repository.manifest import Precision
+from plurality.stats import mcnemar
+from service.bundle.calibrate import sigmoid
+from service.bundle.manifest import Precision
 
 REFERENCE = np.linspace(-2, 2, 100)
 LABELS = np.ones(20) * np.array([0, 1] * 10)

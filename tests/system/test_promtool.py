@@ -10,9 +10,9 @@ import yaml
 from service.app import Service
 from tests.api import settings_for, with_api
 from tests.e2e.process import serving
-from tests.service.watch.policy import Policy, publish_length_model
-from tests.service.watch.rules import CASES, RULES, alerts
-from tests.service.watch.test_hacking import ALERT, GROWING, WATCH, train
+from tests.service.drift.policy import Policy, publish_length_model
+from tests.service.drift.rules import CASES, RULES, alerts
+from tests.service.drift.test_hacking import ALERT, GROWING, WATCH, train
 
 LABELS = {"model": "tiny", "version": "0123456789ab"}
 

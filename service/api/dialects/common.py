@@ -17,10 +17,10 @@ from service.api.errors import UNKNOWN_FIELD, malformed, too_deep
 from service.api.shapes import ErrorShape
 from service.domain import Item, Message, RawText, RawTokens, Reward, ScoreItem
 from service.errors import MalformedRequest
-from service.repository.bundle import ModelBundle
-from service.repository.snapshot import DEFAULT_ALIAS
 from service.scoring import Scored
 from service.telemetry.metrics import SHORT_DIGEST
+from service.versions.resident import ModelBundle
+from service.versions.snapshot import DEFAULT_ALIAS
 
 Json = dict[str, Any]
 Endpoint = Callable[[Caller, Request, bytes], Awaitable[Response]]

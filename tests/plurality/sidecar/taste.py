@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from service.calibrate import sigmoid
+from plurality.training.rows import PreferenceRow, Votes
+from service.bundle.calibrate import sigmoid
 from service.feedback.database import FeedbackStore
 from tests.tiny import build_tiny_checkpoint, publish_tiny
-from training.rows import PreferenceRow, Votes
 
 LIKED, DISLIKED = ("four", "seven", "nine"), ("two", "five", "eight")
 FILLER = ("name", "number", "prime", "above", "ten")

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plurality.sidecar.collect import Collected, collect, place, split_rows
-from training.errors import TrainingError
-from training.load import load_rows
-from training.rows import PreferenceRow, Turn
-from training.split import prompt_key
+from plurality.training.errors import TrainingError
+from plurality.training.load import load_rows
+from plurality.training.rows import PreferenceRow, Turn
+from plurality.training.split import prompt_key
 
 
 def row(prompt: str, number: int = 0, *, source: str = "votes") -> PreferenceRow:

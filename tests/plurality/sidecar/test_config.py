@@ -6,7 +6,7 @@ import pytest
 
 from plurality.sidecar.config import read_config
 from plurality.sidecar.votes import open_votes
-from training.errors import TrainingError
+from plurality.training.errors import TrainingError
 
 GOOD = """
 store = "models"

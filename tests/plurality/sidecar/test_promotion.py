@@ -15,9 +15,9 @@ from plurality.sidecar.promotion import move
 from plurality.sidecar.telemetry import Telemetry
 from plurality.sidecar.verdict import Asked
 from plurality.sidecar.watch import VERDICT, Sidecar
+from service.bundle.pointer import read_pointer
+from service.bundle.pointer_writer import set_aliases, writer
 from service.errors import FeedbackUnavailable, StoreBusy
-from service.repository.pointer import read_pointer
-from service.repository.pointer_writer import set_aliases, writer
 from tests.plurality.sidecar.taste import KnownVotes, judged, started
 from tests.reporting_service import Answering, answering
 from tests.tiny import publish_tiny

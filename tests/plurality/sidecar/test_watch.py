@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluation.evaluate import predict
+from plurality.evaluation.evaluate import predict
 from plurality.sidecar.config import read_config
 from plurality.sidecar.cycle import REPORT
 from plurality.sidecar.files import lease
 from plurality.sidecar.telemetry import Telemetry
 from plurality.sidecar.watch import Sidecar
-from service.repository.load import load_model
-from service.repository.pointer import read_pointer
-from service.repository.pointer_writer import set_aliases, writer
-from service.repository.store import version_directory
+from plurality.training.errors import TrainingError
+from plurality.training.rows import PreferenceRow, Votes
+from service.bundle.open import load_model
+from service.bundle.pointer import read_pointer
+from service.bundle.pointer_writer import set_aliases, writer
+from service.bundle.store import version_directory
 from tests.plurality.sidecar.taste import KnownVotes, judged, started
-from training.errors import TrainingError
-from training.rows import PreferenceRow, Votes
 
 
 def sidecar(path: Path, votes: KnownVotes, *, now: float = 0.0) -> Sidecar:

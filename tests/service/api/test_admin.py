@@ -13,9 +13,9 @@ from structlog.testing import capture_logs
 
 from model_export.publish import write_version
 from service.app import Service
-from service.repository.pointer import read_pointer
-from service.repository.pointer_writer import set_aliases, writer
-from service.repository.store import read_verified
+from service.bundle.pointer import read_pointer
+from service.bundle.pointer_writer import set_aliases, writer
+from service.bundle.store import read_verified
 from service.settings import Settings
 from tests.api import error_of, settings_for, with_api
 from tests.e2e.process import serving

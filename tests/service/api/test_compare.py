@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from model_export.sample_texts import sample_items
-from plurality.cli import app
+from plurality.cli.app import app
 from service.api.compare_records import CompareResponse
 from service.app import Service
 from tests.api import error_of, settings_for, with_api

@@ -7,12 +7,12 @@ from typing import Any
 import httpx
 import pytest
 
+from plurality.training.load import load_rows
+from plurality.training.rows import PreferenceRow
 from service.app import Service
 from service.errors import ConfigurationError
 from service.settings import Settings
 from tests.api import error_of, settings_for, with_api
-from training.load import load_rows
-from training.rows import PreferenceRow
 
 PAIR = {"prompt": "Name a prime.", "response_a": "Eleven.", "response_b": "Twelve."}
 VOTER = {"authorization": "Bearer voting"}

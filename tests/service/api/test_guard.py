@@ -12,8 +12,8 @@ import pytest
 
 from service.app import Service, create_app
 from service.domain import Batch, Float32
+from service.engine.ort import OrtBackend
 from service.errors import Draining
-from service.runtime.ort import OrtBackend
 from tests.api import settings_for, with_api
 
 GOOD = json.dumps({"items": [{"prompt": "p", "response": "r"}]}).encode()

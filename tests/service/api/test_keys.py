@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 from service.api.keys import Keys, Role, fingerprint
 from service.app import Service, create_app
 from service.errors import ConfigurationError, Unauthorised, WritesDisabled
-from service.setting_groups import FeedbackSettings, KeySettings
+from service.settings.groups import FeedbackSettings, KeySettings
 from tests.api import error_of, settings_for, with_api
 
 SCORE = {"items": [{"prompt": "p", "response": "r"}]}

@@ -13,7 +13,7 @@ from model_export.checkpoint import open_checkpoint
 from model_export.pipeline import recalibrate
 from service.api.schemas import ModelsResponse, PreferenceResponse, RankResponse, ScoreResponse
 from service.app import Service
-from service.calibrate import sigmoid
+from service.bundle.calibrate import sigmoid
 from service.domain import ScoreItem
 from tests.api import error_of, settings_for, with_api
 from tests.tiny import labelled_pairs

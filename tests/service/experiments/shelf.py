@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import Any, cast
 
 from service.admission import Gate
-from service.batching.cost import Cell
 from service.domain import Batch, Float32, ScoreItem, ScoreQuery
+from service.engine.cost import Cell
+from service.engine.profile import Profile
 from service.errors import UnknownModel
 from service.experiments.assign import PUBLIC_KEY
 from service.experiments.definition import Experiment, parse_experiment
 from service.experiments.registry import Registry
 from service.experiments.router import Asked, Router, Served
 from service.experiments.shadow import Shadows
-from service.repository.bundle import ModelBundle
-from service.repository.health import Health
-from service.repository.live import Live
-from service.repository.tuned import TunedModel
-from service.runtime.profile import Profile
 from service.scoring import Scorer
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
+from service.versions.health import Health
+from service.versions.live import Live
+from service.versions.resident import ModelBundle
+from service.versions.tuned import TunedModel
 from tests.api import settings_for
 from tests.fakes import ScriptedBackend, loaded
 

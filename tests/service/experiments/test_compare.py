@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metrics import brier, ece, l1, nll, pearson
-from service.calibrate import Calibrator, sigmoid
+from plurality.stats import brier, ece, l1, nll, pearson
+from service.bundle.calibrate import Calibrator, sigmoid
 from service.experiments.compare import Comparison, Pairs, VersionScores, compare
 
 rewards = st.lists(st.floats(-5, 5, width=32), min_size=12, max_size=12)

@@ -14,7 +14,7 @@ from service.experiments.definition import Experiment
 from service.experiments.predict import BATCH_VOTES, Predictor
 from service.feedback.database import FeedbackStore
 from service.feedback.records import Judged, JudgedPair, Vote
-from service.repository.live import Live
+from service.versions.live import Live
 from tests.fakes import ScriptedBackend
 from tests.service.experiments.shelf import MODEL, Stage, Times, experiment, stage
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metrics import brier, ece, nll, pairwise_accuracy, pearson
+from plurality.stats import brier, ece, nll, pairwise_accuracy, pearson
 from service.domain import Message
 from service.experiments.report import Report, build_report
 from service.experiments.rows import Counts

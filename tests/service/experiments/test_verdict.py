@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metrics import NoiseFloor
+from plurality.stats import NoiseFloor
 from service.experiments.report import Difference, Differences, Report, VersionFigures, build_report
 from service.experiments.rows import Counts
 from service.experiments.verdict import Health, Rules, Verdict, VersionHealth, decide

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
+from plurality.training.load import load_rows
 from tests.e2e.process import plurality
 from tests.service.feedback.stories import opened, vote
-from training.load import load_rows
 
 
 def test_export_delete_stats(tmp_path: Path) -> None:

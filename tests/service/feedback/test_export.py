@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from plurality.training.load import load_rows
+from plurality.training.rows import PreferenceRow
 from service.feedback.database import FeedbackStore
 from service.feedback.export import Rows, training_rows
 from service.feedback.records import JudgedPair, Vote
 from tests.service.feedback.stories import KEYS, PAIR, PROMPTS, TEXTS, opened, vote
-from training.load import load_rows
-from training.rows import PreferenceRow
 
 SWAPPED = JudgedPair(PAIR.prompt, PAIR.response_b, PAIR.response_a)
 JUDGED = st.builds(JudgedPair, PROMPTS, TEXTS, TEXTS)

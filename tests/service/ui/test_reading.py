@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from model_export.publish import write_version
 from service.app import Service
+from service.bundle.open import LoadedModel
+from service.bundle.pointer_writer import set_aliases, writer
+from service.bundle.store import read_verified
 from service.experiments.report import Difference
-from service.repository.load import LoadedModel
-from service.repository.pointer_writer import set_aliases, writer
-from service.repository.store import read_verified
 from service.ui import draw
 from tests.api import settings_for, with_api
 from tests.service.api.test_experiments import with_admin, with_file
@@ -99,7 +99,7 @@ def test_a_version_on_its_way(store: Path, version: Path, monkeypatch: pytest.Mo
         assert "On their way" not in page.text
         assert second in page.text
 
-    monkeypatch.setattr("service.repository.loader.warm_up", held)
+    monkeypatch.setattr("service.versions.loader.warm_up", held)
     with_api(settings_for(store), story)
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import numpy as np
 
+from service.bundle.formats import ChatFormat
+from service.bundle.tokenize import render_chat
 from service.domain import Encoding, ScoreItem
-from service.repository.bundle import ModelBundle
-from service.repository.formats import ChatFormat
-from service.tokenise import render_chat
+from service.versions.resident import ModelBundle
 
 Items = Sequence[ScoreItem]
 Numbers = list[float]

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from service.app import Service
+from service.bundle.formats import PairFormat
 from service.domain import ScoreItem
-from service.repository.formats import PairFormat
 from tests.api import settings_for, with_api
 from tests.service.api.dialects.asking import BOTH, CHAT_ONLY, PAIR_ONLY, Ask, Known, native
 

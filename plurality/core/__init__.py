@@ -1,0 +1,1 @@
+"""What every package may use: the root of the error tree, and the bearer key of a file. Imports nothing of ours."""

@@ -1,0 +1,102 @@
+"""Read preference rows from JSONL or Parquet. Nothing is dropped: every bad row is named with its line and cause."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from pydantic import ValidationError
+
+from plurality.training.errors import BadRow, DataError, TrainingError
+from plurality.training.rows import PreferenceRow
+
+_LONGEST_PLACE = 100
+"""Of a field's name in a message: an unknown field's name is the file's own text."""
+
+
+def load_rows(path: Path) -> list[PreferenceRow]:
+    """Read a `.jsonl` or `.parquet` file of canonical rows; `id` defaults to the line number.
+
+    Raises:
+        DataError: with all bad rows (not JSON, a wrong type, an unknown field, a repeated id).
+        TrainingError: no such file, an unknown suffix, or no rows at all.
+    """
+    readers = {".jsonl": _jsonl, ".parquet": _parquet}
+    if path.suffix not in readers:
+        raise TrainingError(f"{path.name}: expected a .jsonl or .parquet file")
+    if not path.is_file():
+        raise TrainingError(f"{path}: no such file")
+    rows: list[PreferenceRow] = []
+    bad: list[BadRow] = []
+    seen: dict[str, int] = {}
+    for line, raw in readers[path.suffix](path):
+        result = _parse(line, raw)
+        if isinstance(result, PreferenceRow) and (first := seen.setdefault(result.id, line)) != line:
+            result = BadRow(line, f"id is the same as on line {first}")
+        if isinstance(result, BadRow):
+            bad.append(result)
+        else:
+            rows.append(result)
+    if bad:
+        raise DataError(path.name, bad)
+    if not rows:
+        raise TrainingError(f"{path.name} holds no rows")
+    return rows
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a data file, for provenance."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _jsonl(path: Path) -> Iterator[tuple[int, Any]]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                yield number, msgspec.json.decode(line)
+            except RecursionError:
+                yield number, BadRow(number, "not JSON that anybody writes: nested too deeply")
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                yield number, BadRow(number, f"not JSON: {error}")
+
+
+def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
+    import pyarrow as pa  # noqa: PLC0415 - only this format needs it
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    try:
+        table = pq.ParquetFile(path)
+    except pa.ArrowException as error:
+        raise TrainingError(f"{path.name}: not a Parquet file ({str(error).splitlines()[0]})") from None
+    number = 0
+    try:
+        for batch in table.iter_batches():
+            for raw in batch.to_pylist():
+                number += 1
+                yield number, _without_nulls(raw)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise TrainingError(f"{path.name}: damaged after row {number} ({str(error).splitlines()[0]})") from None
+
+
+def _without_nulls(value: Any) -> Any:
+    """Parquet has a column for every field, also in structs: null is how it leaves one out."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(part) for key, part in value.items() if part is not None}
+    return [_without_nulls(part) for part in value] if isinstance(value, list) else value
+
+
+def _parse(line: int, raw: Any) -> PreferenceRow | BadRow:
+    if isinstance(raw, BadRow):
+        return raw
+    if not isinstance(raw, dict):
+        return BadRow(line, "not an object")
+    try:
+        return PreferenceRow.model_validate({"id": f"line-{line}", **raw})
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])[:_LONGEST_PLACE]
+        return BadRow(line, f"{place}: {first['msg']}" if place else str(first["msg"]))

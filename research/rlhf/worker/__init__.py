@@ -1,0 +1,1 @@
+"""The training half, in an environment of its own: `python -m research.rlhf.worker.<name>`; it knows HTTP alone."""

@@ -1,0 +1,127 @@
+"""From a directory to a model that can run: verify, parse, open, prove with the golden inputs. Blocking.
+
+Serving, `plurality score`, export and verification all load through here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from service.bundle.formats import ChatFormat, PairFormat
+from service.bundle.manifest import Golden, Manifest
+from service.bundle.store import VerifiedFiles, read_verified
+from service.bundle.tokenize import Tokeniser
+from service.domain import Encoding, Message, Prompt, Reward, ScoreItem
+from service.engine.backend import Backend, pad
+from service.engine.ort import Device, OrtBackend
+from service.errors import BundleRejected, EngineError, NonFiniteReward, PluralityError
+
+MODEL_FILE = "model.onnx"
+TOKENIZER_FILE = "tokenizer.json"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """One version, ready to run. Whoever loads it closes its backend."""
+
+    digest: str
+    manifest: Manifest
+    tokeniser: Tokeniser
+    backend: Backend
+
+    @property
+    def pad_id(self) -> int:
+        """The id that fills a row up."""
+        return self.manifest.input_format.pad_id
+
+
+def load_model(directory: Path, *, device: Device = "cpu", threads: int | None = None) -> LoadedModel:
+    """Verify and open a version, then prove it on its golden inputs.
+
+    Raises:
+        BundleRejected: with the reason; nothing stays open.
+        ConfigurationError: the device is not there.
+    """
+    model = open_model(read_verified(directory), device=device, threads=threads)
+    try:
+        check_golden(model)
+    except BaseException:
+        model.backend.close()
+        raise
+    return model
+
+
+def open_model(files: VerifiedFiles, *, device: Device, threads: int | None) -> LoadedModel:
+    """Open tokeniser and session from verified bytes."""
+    contents = dict(files.contents)
+    files.manifest.file(MODEL_FILE)
+    files.manifest.file(TOKENIZER_FILE)
+    tokeniser = open_tokeniser(contents.pop(TOKENIZER_FILE), files.manifest.input_format)
+    model = contents.pop(MODEL_FILE)
+    backend = OrtBackend.open(model, external=contents, device=device, threads=threads)
+    return LoadedModel(files.digest, files.manifest, tokeniser, backend)
+
+
+def open_tokeniser(tokenizer_json: bytes, input_format: PairFormat | ChatFormat) -> Tokeniser:
+    """Parse tokenizer.json; raises BundleRejected(reason="parse")."""
+    try:
+        return Tokeniser.from_json(tokenizer_json.decode(), input_format)
+    except Exception:  # noqa: BLE001 - tokenizers raises bare Exception
+        raise BundleRejected("tokenizer.json cannot be read by tokenizers", reason="parse") from None
+
+
+def check_golden(model: LoadedModel) -> None:
+    """Rescore the golden inputs: ids must be equal, rewards within the manifest's tolerance.
+
+    Raises:
+        BundleRejected: reason `selftest`; tokeniser, format and weights do not belong together.
+    """
+    golden = model.manifest.golden
+    items = [golden_item(entry) for entry in golden]
+    encoded = model.tokeniser.encode(items)
+    for entry, encoding in zip(golden, encoded, strict=True):
+        if not isinstance(encoding, Encoding) or encoding.ids != entry.token_ids:
+            raise BundleRejected("a golden input gives other token ids: a foreign tokenizer", reason="selftest")
+    for entry, outcome in zip(golden, score_now(model, items), strict=True):
+        if isinstance(outcome, PluralityError):
+            raise BundleRejected(f"a golden input fails: {outcome.message}", reason="selftest")
+        difference = abs(outcome.value - entry.reward)
+        if difference > model.manifest.golden_tolerance:
+            raise BundleRejected(
+                f"a golden reward is off by {difference:.3g}, more than {model.manifest.golden_tolerance:.3g}",
+                reason="selftest",
+            )
+
+
+def golden_item(entry: Golden) -> ScoreItem:
+    """A golden input as an item."""
+    prompt: Prompt = (
+        entry.prompt
+        if isinstance(entry.prompt, str)
+        else tuple(Message(turn.role, turn.content) for turn in entry.prompt)
+    )
+    return ScoreItem(prompt, entry.response)
+
+
+def score_now(model: LoadedModel, items: Sequence[ScoreItem]) -> list[Reward | PluralityError]:
+    """Score without a scheduler, one text a run: the reference that batching must agree with."""
+    outcomes: list[Reward | PluralityError] = []
+    for encoding in model.tokeniser.encode(items):
+        if isinstance(encoding, PluralityError):
+            outcomes.append(encoding)
+            continue
+        try:
+            logit = float(model.backend.run(pad([encoding], model.pad_id))[0])
+            outcomes.append(reward_of(logit, encoding, model.manifest))
+        except EngineError as error:
+            outcomes.append(error)
+    return outcomes
+
+
+def reward_of(logit: float, encoding: Encoding, manifest: Manifest) -> Reward:
+    """Centre a logit. Raises NonFiniteReward instead of passing NaN or infinity on."""
+    if not np.isfinite(logit):
+        raise NonFiniteReward("the model answered a reward that is not a finite number")
+    return Reward(logit - manifest.center, len(encoding), encoding.cut_tokens)

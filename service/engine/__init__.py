@@ -1,0 +1,4 @@
+"""From encodings to logits: the runtime behind the protocol `Backend`, what it costs on this machine, and batching.
+
+`policy` decides over plain data, `batcher` acts; their invariants I1-I9 are in docs/architecture/02-batching.md.
+"""

@@ -1,0 +1,198 @@
+"""The queue of one version, sorted by length, with the most urgent item at hand. Pure: no asyncio, no clock.
+
+Every operation is O(log n) comparisons and a short memory move; a planned batch is kept for as long as nothing that
+came later could join it. So planning stays a small part of a run however long the queue is. What is dead is found when
+it would run, never searched for.
+"""
+
+import heapq
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from service.engine.policy import Policy, may_grow, plan_around, shrink_to_deadlines
+
+
+class Queued(Protocol):
+    """What the queue must know of an item."""
+
+    deadline: float
+    """Monotonic seconds."""
+
+    @property
+    def tokens(self) -> int:
+        """Length in tokens."""
+        ...
+
+    @property
+    def abandoned(self) -> bool:
+        """Nobody waits for it any more."""
+        ...
+
+
+Item = TypeVar("Item", bound=Queued)
+
+
+@dataclass(slots=True)
+class Taken(Generic[Item]):
+    """What left the queue: each item is in one of the three."""
+
+    run: list[Item]
+    expired: list[Item]
+    abandoned: list[Item]
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A batch of the last plan around its items."""
+
+    numbers: list[int]
+    """Ascending in length."""
+    until: int | None
+    """Valid while the next item to come has this number; None: nothing can join it, it stays valid."""
+
+
+class PendingQueue(Generic[Item]):
+    """Items waiting for the engine."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._items: dict[int, Item] = {}
+        self._by_length: list[tuple[int, int]] = []
+        self._lengths: list[int] = []
+        self._by_urgency: list[tuple[float, int]] = []
+        self._planned: dict[int, _Planned] = {}
+        self._next = 0
+        self._seconds = 0.0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def predicted_s(self) -> float:
+        """Predicted engine time of all that waits, if each ran alone."""
+        return max(0.0, self._seconds)
+
+    def add(self, item: Item, now: float) -> int:
+        """Queue an item; the number names it until it is taken."""
+        number = self._next
+        self._next += 1
+        self._items[number] = item
+        place = bisect_left(self._by_length, (item.tokens, number))
+        self._by_length.insert(place, (item.tokens, number))
+        self._lengths.insert(place, item.tokens)
+        heapq.heappush(self._by_urgency, (min(item.deadline, now + self._policy.ageing_s), number))
+        self._seconds += self._policy.cost.seconds(1, item.tokens)
+        return number
+
+    def hasten(self, number: int, deadline: float) -> None:
+        """Somebody else waits for the same item, until `deadline`: it becomes as urgent as that asks."""
+        if number in self._items:
+            heapq.heappush(self._by_urgency, (deadline, number))
+
+    def take(self, now: float) -> Taken[Item]:
+        """Remove the next batch: the most urgent live item and those that it is cheapest to run with.
+
+        If any live item waits, one runs: no idle waiting. Expired and abandoned items never run.
+        """
+        taken: Taken[Item] = Taken([], [], [])
+        while (urgent := self._most_urgent()) is not None:
+            if self._bury([urgent], now, taken):
+                continue
+            batch = self._batch(urgent, now)
+            if self._bury(batch, now, taken):
+                continue  # the batch was chosen with the lengths of the dead: plan again
+            taken.run = self._remove(batch)
+            break
+        return taken
+
+    def drain(self) -> list[Item]:
+        """Remove everything."""
+        left = list(self._items.values())
+        self._items.clear()
+        self._by_length.clear()
+        self._lengths.clear()
+        self._by_urgency.clear()
+        self._planned.clear()
+        self._seconds = 0.0
+        return left
+
+    def _most_urgent(self) -> int | None:
+        """The number of the most urgent item; entries of items that have left are dropped on the way."""
+        while self._by_urgency:
+            number = self._by_urgency[0][1]
+            if number in self._items:
+                return number
+            heapq.heappop(self._by_urgency)
+        return None
+
+    def _bury(self, numbers: Sequence[int], now: float, taken: Taken[Item]) -> bool:
+        """Remove those that must not run; whether there were any."""
+        dead = [number for number in numbers if self._items[number].deadline <= now or self._items[number].abandoned]
+        for item in self._remove(dead):
+            (taken.expired if item.deadline <= now else taken.abandoned).append(item)
+        return bool(dead)
+
+    def _batch(self, urgent: int, now: float) -> list[int]:
+        if self._policy.scheduler == "fixed":
+            return self._oldest()
+        planned = self._planned.get(urgent)
+        if planned is None or planned.until not in {None, self._next}:
+            self._plan(urgent)
+            planned = self._planned[urgent]
+        numbers = planned.numbers
+        items = [self._items[number] for number in numbers]
+        lengths, deadlines = [item.tokens for item in items], [item.deadline for item in items]
+        left = shrink_to_deadlines(lengths, deadlines, numbers.index(urgent), now, self._policy)
+        return numbers[left.start : left.stop]
+
+    def _plan(self, urgent: int) -> None:
+        """Plan around an item, and keep what was planned for all of its neighbours."""
+        place = bisect_left(self._by_length, (self._items[urgent].tokens, urgent))
+        for batch in plan_around(self._lengths, place, self._policy):
+            numbers = [number for _, number in self._by_length[batch.start : batch.stop]]
+            self._unplan(numbers)
+            grows = may_grow(self._lengths[batch.start : batch.stop], self._policy)
+            planned = _Planned(numbers, self._next if grows else None)
+            self._planned.update(dict.fromkeys(numbers, planned))
+
+    def _oldest(self) -> list[int]:
+        """As peers batch: in order of arrival, up to the limits, whatever the padding."""
+        limits = self._policy.limits
+        batch: list[int] = []
+        longest = 0
+        for number, item in self._items.items():
+            longest = max(longest, item.tokens)
+            if batch and (len(batch) == limits.max_items or (len(batch) + 1) * longest > limits.max_tokens):
+                break
+            batch.append(number)
+        return batch
+
+    def _remove(self, numbers: Sequence[int]) -> list[Item]:
+        """Take items out of every index; a batch that loses one is planned again."""
+        items = [self._items.pop(number) for number in numbers]
+        for item in items:
+            self._seconds -= self._policy.cost.seconds(1, item.tokens)
+        self._unplan(numbers)
+        self._forget_lengths(numbers, items)
+        return items
+
+    def _unplan(self, numbers: Sequence[int]) -> None:
+        """Forget every planned batch that holds one of these."""
+        for number in numbers:
+            if planned := self._planned.get(number):
+                for mate in planned.numbers:
+                    self._planned.pop(mate, None)
+
+    def _forget_lengths(self, numbers: Sequence[int], items: Sequence[Item]) -> None:
+        if not numbers:
+            return
+        start = bisect_left(self._by_length, (items[0].tokens, numbers[0]))
+        stop = start + len(numbers)
+        if [number for _, number in self._by_length[start:stop]] == list(numbers):
+            del self._by_length[start:stop], self._lengths[start:stop]  # neighbours, as a batch usually is
+            return
+        for number, item in zip(numbers, items, strict=True):
+            place = bisect_left(self._by_length, (item.tokens, number))
+            del self._by_length[place], self._lengths[place]

@@ -1,1 +1,0 @@
-"""Where a batch becomes logits. Everything above sees only the `Backend` protocol."""

@@ -1,0 +1,101 @@
+"""Open a candidate's bytes and run a text through them, in a process of its own: run by `probe.py`, never imported.
+
+Reads the request from standard input, writes one JSON object to standard output. Everything is imported before the
+limits are set, so that they measure the candidate and not us.
+"""
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+from typing import Any, BinaryIO
+
+from pydantic import TypeAdapter
+
+from service.bundle.formats import InputFormat
+from service.bundle.manifest import Golden
+from service.bundle.open import golden_item, open_tokeniser
+from service.domain import Encoding
+from service.engine.backend import pad
+from service.engine.ort import OrtBackend
+from service.errors import BundleRejected, EngineError
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NO_NEW_PRIVS = 38
+_MEMORY_WORDS = ("alloc", "memory")
+"""In a runtime's message, where the kernel refused it memory."""
+
+
+def bind_to(parent: int) -> None:
+    """Die with the process that asked, also when that is killed; gain no rights."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit(1)  # it died before we asked to be told
+    os.nice(10)
+
+
+def limit(request: dict[str, Any]) -> None:
+    """From here on the kernel counts. Limits are never raised."""
+    for which, soft, hard in (
+        # The soft limit ends the process by SIGXCPU, which says why it ended; the hard one by SIGKILL.
+        (resource.RLIMIT_CPU, request["cpu_s"], request["cpu_s"] + 1),
+        (resource.RLIMIT_AS, request["memory_bytes"], request["memory_bytes"]),
+        (resource.RLIMIT_FSIZE, request["answer_bytes"], request["answer_bytes"]),
+        (resource.RLIMIT_CORE, 0, 0),
+    ):
+        given = resource.getrlimit(which)[1]
+        most = hard if given == resource.RLIM_INFINITY else min(hard, given)
+        resource.setrlimit(which, (min(soft, most), most))
+
+
+def run(request: dict[str, Any], source: BinaryIO) -> None:
+    """Parse both files, encode and score the first golden text, then the longest shape.
+
+    Raises:
+        BundleRejected, EngineError, MemoryError: what is wrong with it.
+    """
+    contents = {name: source.read(size) for name, size in request["files"]}
+    input_format: InputFormat = TypeAdapter(InputFormat).validate_json(json.dumps(request["input_format"]))
+    golden = Golden.model_validate_json(json.dumps(request["golden"]))
+    tokeniser = open_tokeniser(contents.pop(request["tokenizer"]), input_format)
+    model = contents.pop(request["model"])
+    backend = OrtBackend.open(model, external=contents, device="cpu", threads=1)
+    [encoded] = tokeniser.encode([golden_item(golden)])
+    if not isinstance(encoded, Encoding):
+        raise BundleRejected(f"a golden input fails: {encoded.message}", reason="selftest")
+    backend.run(pad([encoded], input_format.pad_id))
+    if tokens := request["tokens"]:
+        backend.run(pad([Encoding((encoded.ids[0],) * tokens, tokens, 0)], input_format.pad_id))
+
+
+def verdict(request: dict[str, Any], source: BinaryIO) -> tuple[str | None, str]:
+    """(reason, message); no reason: it ran."""
+    try:
+        run(request, source)
+    except MemoryError:
+        return "resources", ""
+    except (BundleRejected, EngineError) as error:
+        if any(word in error.message.lower() for word in _MEMORY_WORDS):
+            return "resources", ""
+        return getattr(error, "reason", "op"), error.message
+    return None, ""
+
+
+def main() -> None:
+    """One request in, one verdict out."""
+    bind_to(int(sys.argv[1]))
+    source = sys.stdin.buffer
+    request = json.loads(source.readline())
+    limit(request)
+    reason, message = verdict(request, source)
+    sys.stdout.write(json.dumps({"reason": reason, "message": message}))
+    sys.stdout.flush()
+    os._exit(0)  # a broken runtime must not change a verdict while it is taken down
+
+
+if __name__ == "__main__":
+    main()

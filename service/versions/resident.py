@@ -1,0 +1,154 @@
+"""One resident version: tokeniser, session and batcher as one lifetime, with a count of who uses it."""
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from service.bundle.manifest import Manifest
+from service.bundle.tokenize import Encoded
+from service.domain import Encoding, Item, Outcome, Reward
+from service.drift.window import Window
+from service.engine.batcher import Batcher
+from service.engine.cost import CostModel
+from service.engine.policy import BatchLimits, Policy
+from service.errors import EngineError, NonFiniteReward, Overloaded
+from service.settings import Settings
+from service.telemetry.metrics import SHORT_DIGEST, Metrics
+from service.versions.health import Health
+from service.versions.tuned import TunedModel, largest_batch
+
+_USABLE = 0.8
+"""Share of the time to its deadline that a request may be predicted to wait: the rest is for what was mispredicted."""
+_MAX_RETRY_AFTER_S = 60
+
+
+class ModelBundle:
+    """A version that requests can be pinned to. Closed only when the last of them is done."""
+
+    def __init__(
+        self,
+        tuned: TunedModel,
+        settings: Settings,
+        *,
+        tokenise_threads: ThreadPoolExecutor,
+        clock: Callable[[], float],
+        metrics: Metrics,
+        health: Health,
+    ) -> None:
+        self._model = model = tuned.model
+        self.profile = tuned.profile
+        self.health = health
+        self._tokeniser = replace(model.tokeniser, share_prompts=settings.batching.share_prompts)
+        self._threads = tokenise_threads
+        self._clock = clock
+        self.metrics = metrics.for_version(model.manifest, model.digest)
+        self.window = Window(settings.watch, reference_std=model.manifest.reward_statistics.std)
+        self._batcher = Batcher(
+            model,
+            batch_policy(tuned, settings),
+            lanes=tuned.profile.lanes,
+            dedupe=settings.batching.dedupe,
+            clock=clock,
+            metrics=self.metrics,
+        )
+        self._refuse_late = settings.limits.refuse_late
+        self._users = 0
+        self._unused = asyncio.Event()
+        self._unused.set()
+
+    @property
+    def manifest(self) -> Manifest:
+        return self._model.manifest
+
+    @property
+    def digest(self) -> str:
+        return self._model.digest
+
+    @property
+    def name(self) -> str:
+        """`model@digest`, short: how logs and replies name it."""
+        return f"{self.manifest.model}@{self.digest[:SHORT_DIGEST]}"
+
+    async def encode(self, items: Sequence[Item]) -> list[Encoded]:
+        """Tokenise off the event loop."""
+        started = self._clock()
+        loop = asyncio.get_running_loop()
+        encoded = await loop.run_in_executor(self._threads, self._tokeniser.encode, items)
+        self.metrics.tokenized(self._clock() - started)
+        return encoded
+
+    def submit(self, encoding: Encoding, *, deadline: float) -> asyncio.Future[Outcome]:
+        """Queue one encoded item."""
+        return self._batcher.submit(encoding, deadline=deadline)
+
+    @property
+    def queued_s(self) -> float:
+        """Predicted seconds until the engine has done all that waits now."""
+        return self._batcher.wait_s()
+
+    def check_wait(self, deadline: float, encoded: Sequence[Encoded] = ()) -> None:
+        """Refuse now what would be late: an answer in time, or an honest no at once.
+
+        Args:
+            encoded: what would be queued; empty before it is known: then only the queue counts.
+
+        Raises:
+            Overloaded: the queue's predicted time leaves too little of the time to the deadline.
+        """
+        queued_s = self.queued_s
+        if queued_s <= 0 or not self._refuse_late:
+            return  # an idle engine refuses nobody: predictions may be wrong
+        own = [entry for entry in encoded if isinstance(entry, Encoding)]
+        if self._batcher.wait_s(own) > _USABLE * (deadline - self._clock()):
+            raise Overloaded(
+                "the queue is longer than the request's deadline allows",
+                reason="deadline",
+                retry_after_s=min(_MAX_RETRY_AFTER_S, max(1, math.ceil(queued_s / 2))),
+            )
+
+    def settled(self, outcomes: Sequence[Outcome], *, traffic: bool = True) -> None:
+        """Count what became of a request's items; a version is on probation for what its callers get."""
+        rewards = sum(isinstance(outcome, Reward) for outcome in outcomes)
+        self.metrics.settled(rewards=rewards, errors=len(outcomes) - rewards)
+        failed = non_finite = 0
+        if rewards < len(outcomes):
+            failed = sum(isinstance(outcome, EngineError) for outcome in outcomes)
+            non_finite = sum(isinstance(outcome, NonFiniteReward) for outcome in outcomes)
+        if traffic:
+            self.health.note(items=rewards + failed, failed=failed, non_finite=non_finite)
+
+    def acquire(self) -> None:
+        """Count a user in."""
+        self._users += 1
+        self._unused.clear()
+
+    def release(self) -> None:
+        """Count a user out."""
+        self._users -= 1
+        if self._users == 0:
+            self._unused.set()
+
+    async def unused(self) -> None:
+        """Until no request is pinned to it."""
+        await self._unused.wait()
+
+    async def aclose(self, *, timeout_s: float) -> None:
+        """Wait for the users, then close batcher, series and session. Idempotent."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._unused.wait()
+        except TimeoutError:
+            timeout_s = 0.0
+        await self._batcher.aclose(timeout_s=timeout_s)
+        self._model.backend.close()
+
+
+def batch_policy(tuned: TunedModel, settings: Settings) -> Policy:
+    """How this version's queue is cut into engine calls on this machine."""
+    manifest, batching = tuned.model.manifest, settings.batching
+    limits = BatchLimits(largest_batch(manifest, settings), batching.max_tokens)
+    longest = manifest.input_format.max_length
+    cost = CostModel(tuned.profile.cells, max_items=limits.max_items, max_tokens=longest)
+    return Policy(limits, cost, batching.scheduler, batching.ageing_s)

@@ -1,0 +1,53 @@
+"""When to look at the store: every few seconds, and at once when the file system says that a pointer was written.
+
+The period is the truth: notices are lost on network and shared volumes, and a watch dies with the folder that it is on.
+A notice only shortens the wait.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import watchfiles
+
+from service.bundle.pointer import POINTER_NAME
+from service.telemetry.logs import get_logger
+
+_SETTLE_MS = 50
+Watch = Callable[[Path], AsyncIterator[Any]]
+
+
+def pointer_changes(store: Path) -> AsyncIterator[Any]:
+    """One element whenever pointers below the store were written."""
+    return watchfiles.awatch(
+        store, watch_filter=lambda _, path: Path(path).name == POINTER_NAME, debounce=_SETTLE_MS * 4, step=_SETTLE_MS
+    )
+
+
+async def looks(store: Path, *, period_s: float, watch: Watch = pointer_changes) -> AsyncGenerator[None]:
+    """Yield when it is time to look. Ends only by being closed."""
+    noticed = asyncio.Event()
+    task = asyncio.create_task(_notice(store, noticed, watch), name="store-notices")
+    try:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(period_s):
+                    await noticed.wait()
+            noticed.clear()
+            yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _notice(store: Path, noticed: asyncio.Event, watch: Watch) -> None:
+    """Set the event at each notice; if there can be no notices, say so once and leave it to the period."""
+    try:
+        async for _ in watch(store):
+            noticed.set()
+        cause = "it ended"
+    except Exception as error:  # noqa: BLE001 - whatever the watcher of an odd file system raises: polling goes on
+        cause = repr(error)
+    get_logger(__name__).warning("store_notices_unavailable", cause=cause, effect="polling goes on")

@@ -1,0 +1,45 @@
+"""Tests of plurality/stats/accuracy.py."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+
+from plurality.stats import PairwiseAccuracy, UndefinedStatistic, pairwise_accuracy
+from plurality.stats._validate import Array
+from tests.plurality.stats.strategies import dyadic, pairs, steady
+
+
+def test_ties_count_apart_and_even_odds_count_half() -> None:
+    """Ties leave the denominator; a prediction of exactly 1/2 is half right."""
+    found = pairwise_accuracy([0.9, 0.2, 0.5, 0.7, 0.99], [1, 1, 0, 0.6, 0.5])
+    assert found == PairwiseAccuracy(accuracy=(1 + 0 + 0.5 + 1) / 4, decided=4, ties=1)
+
+
+def test_only_ties_have_no_accuracy() -> None:
+    """Without a decided pair the accuracy is undefined, and says so."""
+    with pytest.raises(UndefinedStatistic, match="every label is a tie"):
+        pairwise_accuracy([0.3, 0.8], [0.5, 0.5])
+
+
+@steady
+@given(pairs(dyadic))
+def test_antisymmetry(rows: tuple[Array, Array]) -> None:
+    """Reversing every prediction turns accuracy A into 1 − A; reversing the labels too restores it."""
+    p, y = rows
+    assume((y != 0.5).any())
+    found = pairwise_accuracy(p, y)
+    assert pairwise_accuracy(1 - p, y).accuracy == pytest.approx(1 - found.accuracy, abs=1e-12)
+    assert pairwise_accuracy(1 - p, 1 - y) == found
+
+
+@steady
+@given(pairs())
+def test_order_of_rows_and_monotone_maps_do_not_matter(rows: tuple[Array, Array]) -> None:
+    """Only the side of 1/2 counts: shuffled rows and hardened predictions give the same result."""
+    p, y = rows
+    assume((y != 0.5).any())
+    found = pairwise_accuracy(p, y)
+    assert found.decided + found.ties == len(p)
+    shuffle = np.random.default_rng(0).permutation(len(p))
+    assert pairwise_accuracy(p[shuffle], y[shuffle]).accuracy == pytest.approx(found.accuracy, abs=1e-12)
+    assert pairwise_accuracy((1 + np.sign(p - 0.5)) / 2, y) == found

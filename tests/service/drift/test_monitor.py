@@ -1,0 +1,203 @@
+"""The watch in a running service: gauges come and go, the JSON view, retirement, a failing reading."""
+
+import asyncio
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.app import Service
+from service.bundle.pointer_writer import set_aliases, writer
+from service.domain import ScoreItem, ScoreQuery
+from service.drift import monitor as watch_module
+from service.drift.readings import READINGS
+from service.errors import ConfigurationError
+from service.settings import read_settings
+from service.telemetry.metrics import Metrics
+from tests.api import settings_for, with_api
+from tests.fakes import ManualClock, manifest
+from tests.service.drift.policy import Policy, publish_length_model
+
+WATCH = {"size": 64, "min_items": 20, "period_s": 3600}
+
+
+async def fill(service: Service, count: int, *, seed: int = 0) -> None:
+    """Score a policy's single answers."""
+    query = ScoreQuery(list(Policy(seed=seed).items(count)), None, asyncio.get_running_loop().time() + 60)
+    await service.scorer.score(query)
+
+
+def series(service: Service) -> set[str]:
+    """Names of the watch's gauges that have a series."""
+    text = service.metrics.render().decode()
+    assert " NaN\n" not in text
+    names = {line.split("{")[0] for line in text.splitlines() if not line.startswith("#")}
+    return {name for name in READINGS if f"rm_{name}" in names}
+
+
+def watched_lines(service: Service, digest: str) -> list[str]:
+    """The series of the watch, and of rewards, that name a version."""
+    lines = service.metrics.render().decode().splitlines()
+    names = ("rm_group", "rm_score", "rm_watch", "rm_re", "rm_truncated_ratio")
+    return [
+        line
+        for line in lines
+        if line.startswith(names) and f'version="{digest[:12]}"' in line and not line.startswith("rm_requests")
+    ]
+
+
+def test_gauges_appear_with_enough_rewards(published: Path) -> None:
+    """Nothing below min_items; then series and the JSON view show the same figures."""
+
+    async def story(client: httpx.AsyncClient, service: Service) -> None:
+        await fill(service, 19)
+        await service.watch.refresh()
+        assert series(service) == set()
+        [entry] = (await client.get("/rm/v1/watch")).json()["versions"]
+        assert entry["readings"] == {}
+        await fill(service, 64, seed=1)
+        await fill(service, 20, seed=2)
+        await service.watch.refresh()
+        assert series(service) == READINGS.keys() - {"group_spread"}
+        [entry] = (await client.get("/rm/v1/watch")).json()["versions"]
+        labels = {"model": "tiny", "version": entry["model"]["version"][:12]}
+        for name, value in entry["readings"].items():
+            assert service.metrics.registry.get_sample_value(f"rm_{name}", labels) == value
+
+    with_api(settings_for(published, watch=WATCH), story)
+
+
+def test_the_task_reads_by_itself(published: Path) -> None:
+    """With a short period nobody has to ask; groups are counted once each."""
+
+    async def story(client: httpx.AsyncClient, service: Service) -> None:
+        for seed in range(6):
+            prompt, answers = Policy(seed=seed).group(4)
+            body = {"prompt": prompt, "responses": [*answers[:2], answers[0], answers[0]]}
+            assert (await client.post("/rm/v1/rank", json=body)).status_code == 200
+        body = {"prompt": "the same", "responses": ["yes"] * 4}
+        assert (await client.post("/rm/v1/rank", json=body)).status_code == 200
+        value = service.metrics.registry.get_sample_value
+        [digest] = service.live.snapshot.bundles()
+        labels = {"model": "tiny", "version": digest[:12]}
+        wanted = {"rm_groups_total": 7, "rm_group_collapsed_total": 1, "rm_watch_items": 28}
+        # Counters and gauges are set one after the other: all are waited for. The story's own bound ends it.
+        while {name: value(name, labels) for name in wanted} != wanted:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    with_api(settings_for(published, watch=WATCH | {"period_s": 0.02}), story)
+
+
+def test_a_failing_reading_does_not_end_the_watch(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a reading raises is logged; the next period tries again."""
+    calls: list[int] = []
+
+    def broken(*_: object) -> dict[str, float]:
+        calls.append(1)
+        raise ZeroDivisionError
+
+    async def story(client: httpx.AsyncClient, service: Service) -> None:
+        await fill(service, 30)
+        while len(calls) < 3:  # noqa: ASYNC110 - the story's own bound ends it
+            await asyncio.sleep(0.01)
+        assert series(service) == set()
+
+    monkeypatch.setattr(watch_module, "read", broken)
+    with_api(settings_for(published, watch=WATCH | {"period_s": 0.02}), story)
+
+
+def test_series_go_with_their_version(store: Path) -> None:
+    """A retired version leaves no gauge behind, and the new one starts with an empty window."""
+
+    async def story(client: httpx.AsyncClient, service: Service) -> None:
+        await fill(service, 80)
+        await service.watch.refresh()
+        [old] = service.live.snapshot.bundles().values()
+        assert series(service)
+        for _ in range(2):  # two: the former version may stay loaded
+            new = await asyncio.to_thread(publish_length_model, store)
+            while service.live.snapshot.aliases["tiny"]["stable"].digest != new:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        while watched_lines(service, old.digest):  # noqa: ASYNC110 - the story's own bound ends it
+            await asyncio.sleep(0.01)
+        old.metrics.watched({"score_psi": 1.0}, groups=3, collapsed=3)  # a reading that was under way
+        await service.watch.refresh()
+        assert series(service) == set()
+        assert watched_lines(service, old.digest) == []
+        versions = (await client.get("/rm/v1/watch")).json()["versions"]
+        assert {entry["model"]["version"]: entry["readings"] for entry in versions}[new] == {}
+        assert old.digest not in {entry["model"]["version"] for entry in versions}
+
+    with_api(settings_for(store, watch=WATCH), story)
+
+
+def test_an_idle_version_has_no_figures(published: Path) -> None:
+    """What was true when the traffic stopped is taken back after stale_s, and comes again with traffic."""
+
+    async def story(client: httpx.AsyncClient, service: Service) -> None:
+        clock = ManualClock()
+        watch = watch_module.Watch(service.live, service.settings.watch, clock)
+        await fill(service, 30)
+        await watch.refresh()
+        assert series(service)
+        clock.now += 599
+        await watch.refresh()
+        assert series(service)
+        clock.now += 2
+        await watch.refresh()
+        assert series(service) == set()
+        assert [*watch.readings().values()] == [{}]
+        await fill(service, 1)
+        await watch.refresh()
+        assert series(service)
+
+    with_api(settings_for(published, watch=WATCH), story)
+
+
+def test_errors_of_items_are_no_rewards(published: Path) -> None:
+    """An item without a reward is in no window."""
+
+    async def story(client: httpx.AsyncClient, service: Service) -> None:
+        [bundle] = service.live.snapshot.bundles().values()
+        query = ScoreQuery([ScoreItem("a", "b"), ScoreItem("a", "word " * 900)], None, 1e12, cut=False)
+        await service.scorer.score(query)
+        assert bundle.window.view().noted == 1
+
+    with_api(settings_for(published, watch=WATCH), story)
+
+
+def test_each_version_has_its_own_window(store: Path) -> None:
+    """Two aliases of two versions: the traffic of one moves the figures of that one alone."""
+
+    async def story(client: httpx.AsyncClient, service: Service) -> None:
+        [old] = service.live.snapshot.bundles()
+        with writer(store, "tiny") as directory:
+            set_aliases(directory, {"before": old})
+        new = await asyncio.to_thread(publish_length_model, store)
+        await service.live.refresh()
+        deadline = asyncio.get_running_loop().time() + 60
+        await service.scorer.score(ScoreQuery(list(Policy(seed=0).items(40)), "tiny@before", deadline))
+        await service.watch.refresh()
+        readings = service.watch.readings()
+        assert readings.keys() == {old, new}
+        assert (bool(readings[old]), bool(readings[new])) == (True, False)
+
+    with_api(settings_for(store, watch=WATCH), story)
+
+
+def test_gauges_without_a_figure_are_removed() -> None:
+    """A figure that is gone takes its series with it; others stay."""
+    metrics = Metrics(version="0")
+    version = metrics.for_version(manifest(), "a" * 64)
+    version.watched({"score_psi": 0.5, "score_ks": 0.1}, groups=2, collapsed=1)
+    version.watched({"score_ks": 0.2}, groups=0, collapsed=0)
+    text = metrics.render().decode()
+    assert "\nrm_score_psi{" not in text
+    assert 'rm_score_ks{model="fake",version="aaaaaaaaaaaa"} 0.2' in text
+    assert 'rm_groups_total{model="fake",version="aaaaaaaaaaaa"} 2.0' in text
+
+
+def test_settings_that_cannot_work(published: Path) -> None:
+    """A window smaller than the least number of rewards would never have a figure."""
+    with pytest.raises(ConfigurationError, match="min_items must not be more than size"):
+        read_settings({"store": published, "watch": {"size": 100, "min_items": 101}}, {})
