@@ -34,16 +34,16 @@ from transformers import AutoModelForSequenceClassification
 from model_export.checkpoint import open_checkpoint
 from model_export.pipeline import Target, export
 from model_export.sample_texts import sample_items
+from plurality.core.errors import ConfigurationError
 from plurality.synthetic.ask import service
 from plurality.synthetic.encoder import DEMO_MODEL, resolve_model
 from service.bundle.manifest import Precision
 from service.bundle.open import load_model
 from service.bundle.store import version_directory
 from service.bundle.tokenize import Tokeniser
-from service.domain import Batch, Encoding, ScoreItem
+from service.domain import Batch, Device, Encoding, ScoreItem
 from service.engine.backend import Backend, pad
-from service.engine.ort import Device, check_runtime
-from service.errors import ConfigurationError
+from service.engine.ort import check_runtime
 
 DEVICE: Device = "cuda"
 PAGE = Path("docs/results/gpu.md")

@@ -6,7 +6,7 @@ PluralityError
     └── FidelityError         the exported file does not score as the checkpoint does
 """
 
-from service.errors import PluralityError
+from plurality.core.errors import PluralityError
 
 
 class ExportError(PluralityError):

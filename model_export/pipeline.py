@@ -21,13 +21,13 @@ from model_export.to_onnx import export_fp32, quantise_int8
 from model_export.verify import Measured, check_fidelity, run_backend
 from service.bundle.manifest import Calibration, Fidelity, Manifest, Precision
 from service.bundle.open import MODEL_FILE, TOKENIZER_FILE, load_model, score_now
+from service.bundle.pointer import DEFAULT_ALIAS
 from service.bundle.pointer_writer import current_version, find_version, set_aliases, writer
 from service.bundle.store import read_verified, version_directory
 from service.domain import Encoding, Reward, ScoreItem
 from service.engine.backend import pad
 from service.engine.ort import OrtBackend
 from service.errors import BundleRejected
-from service.versions.snapshot import DEFAULT_ALIAS
 
 PARITY_TEXTS = 240
 RANGE_TEXTS = 48

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from model_export.publish import check_version, read_manifest
+from plurality.core.errors import PluralityError
 from service.bundle.pointer import POINTER_NAME, Pointer, parse_pointer
 from service.bundle.pointer_writer import moved
 from service.bundle.remote import open_remote
 from service.bundle.store import MANIFEST_NAME, VERSIONS
-from service.errors import PluralityError, PublishError, StoreBusy
+from service.errors import PublishError, StoreBusy
 
 _LOST_RACE = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 """What S3 answers where a condition does not hold."""

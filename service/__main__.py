@@ -3,7 +3,7 @@
 import os
 import sys
 
-from service.errors import ConfigurationError
+from plurality.core.errors import ConfigurationError
 from service.server import run_server
 from service.settings import read_settings
 

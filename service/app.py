@@ -80,11 +80,11 @@ def build_service(settings: Settings) -> Service:
     )
     period_s = settings.repository.poll_interval_s
     mirror = Mirror(settings.remote, settings.store, metrics, period_s=period_s) if settings.remote else None
-    live = Live(settings, metrics, clock, mirror.problem if mirror else None)
+    watch = Watch(settings.watch, clock, metrics.registry)
+    live = Live(settings, metrics, clock, watch.observe, mirror.problem if mirror else None)
     scorer = Scorer(live, gate, limits, clock)
     feedback = build_feedback(settings.feedback, metrics)
     experiments = build_experiments(settings, live, gate, scorer, feedback, metrics, clock)
-    watch = Watch(live, settings.watch, clock)
     return Service(settings, metrics, gate, live, scorer, Keys(settings.keys), feedback, experiments, watch, mirror)
 
 

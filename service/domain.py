@@ -2,13 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import StringConstraints
 
-from service.errors import PluralityError
+from plurality.core.errors import PluralityError
 
+MODEL_NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+ModelName = Annotated[str, StringConstraints(pattern=MODEL_NAME_PATTERN)]
+Device = Literal["cpu", "cuda", "tensorrt"]
+"""Where a model runs."""
+Scheduler = Literal["profile", "fixed"]
+"""How a queue is cut into engine calls."""
 Role = Literal["system", "user", "assistant"]
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]

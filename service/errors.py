@@ -1,6 +1,6 @@
 """Every way a score can fail, as types. Knows no HTTP: `service/api/errors.py` holds the one table.
 
-PluralityError
+PluralityError                   in plurality.core.errors
 ├── InvalidInput                 the caller's input; nothing was computed
 │   ├── MalformedRequest         not JSON, a wrong type, an unknown field
 │   ├── TextTooLong              more characters than the limit allows
@@ -29,31 +29,10 @@ PluralityError
 │   ├── InferenceFailed          the runtime raised; only this batch is affected
 │   └── NonFiniteReward          the model answered NaN or infinity for this item
 ├── BundleRejected               a version's files are not what its manifest says
-└── ConfigurationError           a setting that cannot work; refuse to start
+└── ConfigurationError           in plurality.core.errors: a setting that cannot work; refuse to start
 """
 
-from typing import ClassVar
-
-
-class PluralityError(Exception):
-    """Root of the tree. `code` is stable and machine-readable; the message never holds the caller's text."""
-
-    code: ClassVar[str] = "internal"
-
-    def __init__(self, message: str, *, param: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.param = param
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild, (type(self), self.__dict__))
-
-
-def _rebuild(kind: type[PluralityError], state: dict[str, object]) -> PluralityError:
-    """Make an error whole again after pickling, whatever its constructor asks for."""
-    error = kind.__new__(kind, state["message"])
-    error.__dict__.update(state)
-    return error
+from plurality.core.errors import PluralityError
 
 
 class InvalidInput(PluralityError):
@@ -238,9 +217,3 @@ class BundleRejected(PluralityError):
     def __init__(self, message: str, *, reason: str) -> None:
         super().__init__(message)
         self.reason = reason
-
-
-class ConfigurationError(PluralityError):
-    """A setting that cannot work; the service refuses to start."""
-
-    code = "configuration_error"

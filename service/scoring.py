@@ -72,7 +72,7 @@ class Scorer:
                 outcomes = await self._run(bundle, encoded, query.deadline)
             bundle.settled(outcomes, traffic=query.traffic)
             if query.traffic:
-                bundle.window.note(query.items, outcomes)
+                bundle.observer.note(query.items, outcomes)
             return Scored(bundle.manifest, bundle.digest, outcomes)
 
     async def tokenise(self, query: ScoreQuery) -> tuple[Manifest, Sequence[Encoding | InvalidInput]]:

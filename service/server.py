@@ -16,9 +16,9 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
+from plurality.core.errors import ConfigurationError
 from service.api.probes import create_ops_app
 from service.app import Service, build_service, create_app, running
-from service.errors import ConfigurationError
 from service.settings import Settings
 from service.settings.groups import HttpSettings
 from service.telemetry.logs import configure_logs, get_logger

@@ -14,8 +14,8 @@ from model_export.pipeline import Published, Target, export
 from model_export.sample_texts import sample_items
 from service.bundle.calibrate import sigmoid
 from service.bundle.manifest import Precision
+from service.bundle.pointer import DEFAULT_ALIAS
 from service.domain import ScoreItem
-from service.versions.snapshot import DEFAULT_ALIAS
 
 KINDS = ("bert", "roberta", "deberta-v2", "modernbert", "llama", "qwen3")
 PAIR_KINDS, CHAT_KINDS = KINDS[:4], KINDS[4:]

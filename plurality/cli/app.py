@@ -24,7 +24,8 @@ from plurality.cli import (
     sweep,
     train,
 )
-from service.errors import InvalidInput, PluralityError
+from plurality.core.errors import PluralityError
+from service.errors import InvalidInput
 
 OK, FAILED, USAGE, BAD_DATA, REFUSED, INCOMPLETE = 0, 1, 2, 3, 4, 5
 _CODES = {

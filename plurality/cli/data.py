@@ -132,10 +132,10 @@ def check_files(
 
         plurality data check data/hh/train.jsonl data/hh/test.jsonl
     """
+    from plurality.core.errors import ConfigurationError
     from plurality.training.load import load_rows
     from plurality.training.loaders.leaks import leaks
     from plurality.training.loaders.report import describe
-    from service.errors import ConfigurationError
 
     if len(set(files)) != len(files):
         raise ConfigurationError("the same file is given twice")
@@ -164,7 +164,7 @@ def _progress(records: Iterable[Any], label: str, length: int) -> Iterable[Any]:
 
 
 def _shares(text: str | None) -> "Shares | None":
-    from service.errors import ConfigurationError
+    from plurality.core.errors import ConfigurationError
 
     if text is None:
         return None

@@ -37,7 +37,7 @@ def put(
     """Define an experiment, or change it: weights behind the ones before, so that only what changed moves."""
     import yaml
 
-    from service.errors import ConfigurationError
+    from plurality.core.errors import ConfigurationError
 
     try:
         raw = yaml.safe_load(definition.read_bytes())
@@ -85,8 +85,8 @@ def _json(found: Any) -> None:
 
 
 def _ask(url: str, method: str, path: str, *, key: Path | None = None, body: Any = None) -> Any:
+    from plurality.core.errors import ConfigurationError, PluralityError
     from plurality.core.keys import first_key
-    from service.errors import ConfigurationError, PluralityError
 
     if not url.startswith(("http://", "https://")):
         raise ConfigurationError("the URL begins with http:// or https://", param="url")

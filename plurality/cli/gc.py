@@ -45,8 +45,8 @@ def _collect(store: Path, name: str, *, newest: int, grace_s: float, dry_run: bo
 
 
 def _names(store: Path) -> Sequence[str]:
+    from plurality.core.errors import ConfigurationError
     from service.bundle.store import model_names
-    from service.errors import ConfigurationError
 
     try:
         return model_names(store)

@@ -32,8 +32,8 @@ def models(
 
 
 def _names(store: Path) -> list[str]:
+    from plurality.core.errors import ConfigurationError
     from service.bundle.store import model_names
-    from service.errors import ConfigurationError
 
     try:
         names = model_names(store)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from service.errors import ConfigurationError
+from plurality.core.errors import ConfigurationError
 
 
 def first_key(path: Path) -> str:

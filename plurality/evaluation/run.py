@@ -20,11 +20,11 @@ from plurality.training.errors import TrainingError
 from plurality.training.load import file_digest, load_rows
 from plurality.training.rows import PreferenceRow
 from service.bundle.open import LoadedModel, load_model
+from service.bundle.pointer import DEFAULT_ALIAS
 from service.bundle.pointer_writer import find_version
 from service.bundle.store import model_names, version_directory
 from service.errors import UnknownModel
 from service.telemetry.metrics import SHORT_DIGEST
-from service.versions.snapshot import DEFAULT_ALIAS
 
 
 @dataclass(frozen=True, slots=True)

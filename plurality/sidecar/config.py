@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from plurality.training.config import checked_config
 from plurality.training.errors import TrainingError
-from service.bundle.manifest import ModelName, Precision
+from service.bundle.manifest import Precision
+from service.domain import ModelName
 
 Alias = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 _OWN = frozenset({"data", "validation", "output", "resume", "model"})

@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 
+from plurality.core.errors import ConfigurationError
 from plurality.core.keys import first_key
-from service.errors import ConfigurationError
 
 _TIMEOUT_S = 30.0
 _ACTIONS = frozenset({"promote", "hold", "roll_back"})

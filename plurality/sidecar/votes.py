@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from plurality.core.errors import ConfigurationError
 from plurality.training.errors import TrainingError
 from plurality.training.rows import PreferenceRow
-from service.errors import ConfigurationError
 from service.feedback.database import FeedbackStore
 from service.feedback.export import training_rows
 

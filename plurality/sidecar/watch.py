@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from plurality.core.errors import PluralityError
 from plurality.sidecar import verdict
 from plurality.sidecar.config import SidecarConfig
 from plurality.sidecar.cycle import REPORT, REQUEST, Cycle, Ended, run_cycle, write_report
@@ -19,7 +20,7 @@ from plurality.training.errors import TrainingError
 from plurality.training.rows import PreferenceRow
 from plurality.training.trainer import CHECKPOINTS
 from service.bundle.pointer import read_pointer
-from service.errors import BundleRejected, FeedbackUnavailable, PluralityError, PublishError, StoreBusy
+from service.errors import BundleRejected, FeedbackUnavailable, PublishError, StoreBusy
 
 VERDICT = "verdict.json"
 _LEASE = ".trainer.lock"

@@ -22,9 +22,8 @@ from plurality.training.rows import PreferenceRow
 from plurality.training.train import train
 from plurality.training.trainer import last_checkpoint
 from service.bundle.open import load_model
-from service.bundle.pointer import read_pointer
+from service.bundle.pointer import DEFAULT_ALIAS, read_pointer
 from service.bundle.store import version_directory
-from service.versions.snapshot import DEFAULT_ALIAS
 
 MODELS: Mapping[str, Objective] = {"demo-baseline": "baseline", "demo-margin": "margin"}
 KINDS = ("objective", "subjective", "all")

@@ -8,7 +8,7 @@ PluralityError
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.errors import PluralityError
+from plurality.core.errors import PluralityError
 
 _SHOWN = 20
 

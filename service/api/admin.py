@@ -22,7 +22,6 @@ from service.api.openapi import content_of, request_body
 from service.api.paths import Surface
 from service.api.routes import decode
 from service.api.shapes import NATIVE
-from service.bundle.manifest import MODEL_NAME_PATTERN
 from service.bundle.pointer import Pointer, read_pointer
 from service.bundle.pointer_writer import (
     find_version,
@@ -31,6 +30,7 @@ from service.bundle.pointer_writer import (
     set_aliases,
     writer,
 )
+from service.domain import MODEL_NAME_PATTERN
 from service.errors import MalformedRequest, RollbackImpossible, UnknownModel, VersionNotReady, WritesDisabled
 from service.settings import Settings
 from service.telemetry.logs import get_logger

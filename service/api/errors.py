@@ -11,13 +11,14 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from plurality.core.errors import ConfigurationError, PluralityError
 from service import errors
 from service.api.shapes import NATIVE, ErrorShape, Failure
-from service.errors import InvalidInput, MalformedRequest, Overloaded, PluralityError, Unauthorised, Unavailable
+from service.errors import InvalidInput, MalformedRequest, Overloaded, Unauthorised, Unavailable
 from service.telemetry.logs import get_logger
 
 STATUS: dict[type[PluralityError], int] = {
-    errors.PluralityError: 500,
+    PluralityError: 500,
     errors.InvalidInput: 422,
     errors.MalformedRequest: 422,
     errors.TextTooLong: 422,
@@ -46,7 +47,7 @@ STATUS: dict[type[PluralityError], int] = {
     errors.InferenceFailed: 500,
     errors.NonFiniteReward: 500,
     errors.BundleRejected: 500,
-    errors.ConfigurationError: 500,
+    ConfigurationError: 500,
 }
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
 UNKNOWN_FIELD = "Object contains unknown field"

@@ -8,6 +8,7 @@ import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from plurality.core.errors import ConfigurationError
 from service.api.calls import unless_disconnected
 from service.api.errors import ErrorBody
 from service.api.experiment_records import Deleted, ExperimentsResponse, ExperimentState, WireExperiment
@@ -16,14 +17,7 @@ from service.api.openapi import content_of, request_body
 from service.api.paths import Surface
 from service.api.routes import decode
 from service.api.shapes import NATIVE
-from service.errors import (
-    ConfigurationError,
-    ExperimentConflict,
-    FeedbackDisabled,
-    MalformedRequest,
-    UnknownExperiment,
-    WritesDisabled,
-)
+from service.errors import ExperimentConflict, FeedbackDisabled, MalformedRequest, UnknownExperiment, WritesDisabled
 from service.experiments.assign import BUCKETS, counts
 from service.experiments.definition import Experiment, as_plain, continued, parse_experiment
 from service.experiments.parts import ExperimentParts

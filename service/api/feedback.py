@@ -10,6 +10,7 @@ import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
+from plurality.core.errors import PluralityError
 from service.api import votes as wire
 from service.api.calls import Caller
 from service.api.errors import ErrorBody, item_error, malformed
@@ -17,7 +18,7 @@ from service.api.openapi import content_of, query_parameters, request_body
 from service.api.paths import Surface
 from service.api.routes import decode
 from service.api.shapes import NATIVE
-from service.errors import FeedbackConflict, MalformedRequest, PluralityError, UnknownModel, UnknownReply
+from service.errors import FeedbackConflict, MalformedRequest, UnknownModel, UnknownReply
 from service.feedback.export import training_rows
 from service.feedback.parts import FeedbackParts, Kept
 from service.feedback.records import JudgedPair, ScoredPair, Vote

@@ -11,7 +11,8 @@ from typing import Literal
 
 from starlette.requests import HTTPConnection
 
-from service.errors import ConfigurationError, Unauthorised, WritesDisabled
+from plurality.core.errors import ConfigurationError
+from service.errors import Unauthorised, WritesDisabled
 from service.settings.groups import KeySettings
 from service.telemetry.logs import get_logger
 

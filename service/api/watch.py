@@ -43,8 +43,8 @@ def watch_routes(live: Live, watch: Watch) -> Surface:
     async def watched() -> Response:
         bundles, readings = live.snapshot.bundles(), watch.readings()
         versions = [
-            {"model": replies.model(bundles[digest].manifest, digest), "readings": figures}
-            for digest, figures in readings.items()
+            {"model": replies.model(bundle.manifest, digest), "readings": readings.get(digest, {})}
+            for digest, bundle in bundles.items()
         ]
         return Response(msgspec.json.encode({"versions": versions}), media_type="application/json")
 

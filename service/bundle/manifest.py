@@ -13,13 +13,12 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from service.bundle.calibrate import UNCALIBRATED, Calibrator
 from service.bundle.formats import Closed, InputFormat, TokenId
+from service.domain import ModelName
 from service.errors import BundleRejected
 
 MAX_MANIFEST_BYTES = 4 * 2**20
 MAX_FILE_BYTES = 256 * 2**30
-MODEL_NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
-ModelName = Annotated[str, StringConstraints(pattern=MODEL_NAME_PATTERN)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Precision = Literal["fp32", "fp16", "int8"]

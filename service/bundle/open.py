@@ -3,20 +3,20 @@
 Serving, `plurality score`, export and verification all load through here.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from plurality.core.errors import PluralityError
 from service.bundle.formats import ChatFormat, PairFormat
 from service.bundle.manifest import Golden, Manifest
 from service.bundle.store import VerifiedFiles, read_verified
 from service.bundle.tokenize import Tokeniser
-from service.domain import Encoding, Message, Prompt, Reward, ScoreItem
+from service.domain import Device, Encoding, Message, Outcome, Prompt, Reward, ScoreItem
 from service.engine.backend import Backend, pad
-from service.engine.ort import Device, OrtBackend
-from service.errors import BundleRejected, EngineError, NonFiniteReward, PluralityError
+from service.engine.ort import OrtBackend
+from service.errors import BundleRejected, EngineError, NonFiniteReward
 
 MODEL_FILE = "model.onnx"
 TOKENIZER_FILE = "tokenizer.json"
@@ -35,6 +35,20 @@ class LoadedModel:
     def pad_id(self) -> int:
         """The id that fills a row up."""
         return self.manifest.input_format.pad_id
+
+    def score(self, encodings: Sequence[Encoding]) -> list[Outcome]:
+        """Rewards of one engine call; an item whose logit is NaN or infinite has that as its own error.
+
+        Raises:
+            EngineError: the runtime failed; there is no reward for any of them.
+        """
+        logits = self.backend.run(pad(encodings, self.pad_id))
+        return [self._outcome(float(logit), encoding) for logit, encoding in zip(logits, encodings, strict=True)]
+
+    def _outcome(self, logit: float, encoding: Encoding) -> Outcome:
+        if not math.isfinite(logit):
+            return NonFiniteReward("the model answered a reward that is not a finite number")
+        return Reward(logit - self.manifest.center, len(encoding), encoding.cut_tokens)
 
 
 def load_model(directory: Path, *, device: Device = "cpu", threads: int | None = None) -> LoadedModel:
@@ -105,23 +119,15 @@ def golden_item(entry: Golden) -> ScoreItem:
     return ScoreItem(prompt, entry.response)
 
 
-def score_now(model: LoadedModel, items: Sequence[ScoreItem]) -> list[Reward | PluralityError]:
+def score_now(model: LoadedModel, items: Sequence[ScoreItem]) -> list[Outcome]:
     """Score without a scheduler, one text a run: the reference that batching must agree with."""
-    outcomes: list[Reward | PluralityError] = []
+    outcomes: list[Outcome] = []
     for encoding in model.tokeniser.encode(items):
         if isinstance(encoding, PluralityError):
             outcomes.append(encoding)
             continue
         try:
-            logit = float(model.backend.run(pad([encoding], model.pad_id))[0])
-            outcomes.append(reward_of(logit, encoding, model.manifest))
+            outcomes += model.score([encoding])
         except EngineError as error:
             outcomes.append(error)
     return outcomes
-
-
-def reward_of(logit: float, encoding: Encoding, manifest: Manifest) -> Reward:
-    """Centre a logit. Raises NonFiniteReward instead of passing NaN or infinity on."""
-    if not np.isfinite(logit):
-        raise NonFiniteReward("the model answered a reward that is not a finite number")
-    return Reward(logit - manifest.center, len(encoding), encoding.cut_tokens)

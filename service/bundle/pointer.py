@@ -7,10 +7,13 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from service.bundle.formats import Closed
-from service.bundle.manifest import Digest, ModelName
+from service.bundle.manifest import Digest
+from service.domain import ModelName
 from service.errors import BundleRejected
 
 POINTER_NAME = "pointer.json"
+DEFAULT_ALIAS = "stable"
+"""What answers a request that names no version."""
 MAX_POINTER_BYTES = 1 * 2**20
 MAX_HISTORY = 4
 

@@ -13,11 +13,13 @@ from urllib.parse import urlsplit
 
 import fsspec
 
+from plurality.core.errors import ConfigurationError
 from service.bundle.files import write_file
-from service.bundle.manifest import MAX_MANIFEST_BYTES, MODEL_NAME_PATTERN, FileEntry, parse_manifest
+from service.bundle.manifest import MAX_MANIFEST_BYTES, FileEntry, parse_manifest
 from service.bundle.pointer import MAX_POINTER_BYTES, POINTER_NAME, Pointer, parse_pointer
 from service.bundle.store import MANIFEST_NAME, VERSIONS
-from service.errors import BundleRejected, ConfigurationError
+from service.domain import MODEL_NAME_PATTERN
+from service.errors import BundleRejected
 
 _CHUNK = 4 * 2**20
 _S3 = {"s3", "s3a"}

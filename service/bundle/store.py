@@ -11,14 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.bundle.manifest import (
-    MAX_MANIFEST_BYTES,
-    MODEL_NAME_PATTERN,
-    FileEntry,
-    Manifest,
-    parse_manifest,
-)
+from service.bundle.manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
 from service.bundle.pointer import POINTER_NAME
+from service.domain import MODEL_NAME_PATTERN
 from service.errors import BundleRejected
 
 MANIFEST_NAME = "manifest.json"

@@ -1,36 +1,60 @@
-"""The task that reads every resident version's window once a period, off the event loop, and sets its gauges."""
+"""Watches the rewards of every loaded version: a window of each, read once a period, off the event loop."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
+from prometheus_client import CollectorRegistry
+
+from service.bundle.manifest import Manifest
+from service.domain import Item, Outcome
+from service.drift.gauges import Gauges
 from service.drift.readings import Readings, Yardstick, read
+from service.drift.window import Window
 from service.settings.groups import WatchSettings
 from service.telemetry.logs import get_logger
-from service.versions.live import Live
-from service.versions.resident import ModelBundle
+from service.telemetry.metrics import SHORT_DIGEST
 
 
-@dataclass(slots=True)
-class _Watched:
-    """What is known of one version's window."""
+@dataclass(slots=True, eq=False)
+class Watched:
+    """One version's window and its last figures; a `service.versions.resident.Observer`."""
 
+    labels: tuple[str, str]
+    window: Window
     yardstick: Yardstick
     changed: float
+    """When its figures changed last."""
+    close: Callable[[], None]
+    """To be called when the version is retired."""
     noted: int = 0
     groups: int = 0
     collapsed: int = 0
     readings: Readings = field(default_factory=dict)
 
+    def note(self, items: Sequence[Item], outcomes: Sequence[Outcome]) -> None:
+        """Append a request's rewards to the window."""
+        self.window.note(items, outcomes)
+
 
 class Watch:
-    """Owns the figures of all resident versions."""
+    """Owns the windows and figures of all loaded versions."""
 
-    def __init__(self, live: Live, settings: WatchSettings, clock: Callable[[], float]) -> None:
-        self._live = live
+    def __init__(self, settings: WatchSettings, clock: Callable[[], float], registry: CollectorRegistry) -> None:
         self._settings = settings
         self._clock = clock
-        self._watched: dict[str, _Watched] = {}
+        self._gauges = Gauges(registry)
+        self._watched: dict[str, Watched] = {}
+
+    def observe(self, manifest: Manifest, digest: str) -> Watched:
+        """Begin a window for a version that was just loaded; its `close` ends it."""
+        window = Window(self._settings, reference_std=manifest.reward_statistics.std)
+        labels = (manifest.model, digest[:SHORT_DIGEST])
+        entry = Watched(labels, window, Yardstick.of(manifest), self._clock(), partial(self._forget, digest))
+        self._watched[digest] = entry
+        self._gauges.add(*labels)
+        return entry
 
     async def run(self) -> None:
         """Read every window each period, until cancelled."""
@@ -42,23 +66,20 @@ class Watch:
                 get_logger(__name__).error("watch_failed", error=repr(error))
 
     async def refresh(self) -> None:
-        """Read every window once; what is no longer resident is forgotten."""
-        bundles = self._live.snapshot.bundles()
-        self._watched = {digest: entry for digest, entry in self._watched.items() if digest in bundles}
-        for digest, bundle in bundles.items():
-            entry = self._watched.setdefault(digest, _Watched(Yardstick.of(bundle.manifest), self._clock()))
-            await self._read(bundle, entry)
+        """Read every window once."""
+        for digest, entry in list(self._watched.items()):
+            await self._read(digest, entry)
 
     def readings(self) -> Mapping[str, Readings]:
-        """The last figures by digest, of versions that are resident; empty ones until there are enough rewards."""
-        return {digest: self._of(digest) for digest in self._live.snapshot.bundles()}
+        """The last figures of each loaded version by its digest; empty ones until there are enough rewards."""
+        return {digest: entry.readings for digest, entry in self._watched.items()}
 
-    def _of(self, digest: str) -> Readings:
-        entry = self._watched.get(digest)
-        return entry.readings if entry else {}
+    def _forget(self, digest: str) -> None:
+        if entry := self._watched.pop(digest, None):
+            self._gauges.remove(*entry.labels)
 
-    async def _read(self, bundle: ModelBundle, entry: _Watched) -> None:
-        view, now = bundle.window.view(), self._clock()
+    async def _read(self, digest: str, entry: Watched) -> None:
+        view, now = entry.window.view(), self._clock()
         if view.noted != entry.noted:
             readings = await asyncio.to_thread(read, view, entry.yardstick, self._settings)
             entry.changed = now
@@ -66,6 +87,9 @@ class Watch:
             readings = {}  # what was true when traffic stopped is no news
         else:
             return
-        bundle.metrics.watched(readings, groups=view.groups - entry.groups, collapsed=view.collapsed - entry.collapsed)
+        if self._watched.get(digest) is not entry:
+            return  # retired while its window was read: its series are gone and must not come back
+        groups, collapsed = view.groups - entry.groups, view.collapsed - entry.collapsed
+        self._gauges.set(*entry.labels, readings, groups=groups, collapsed=collapsed)
         entry.readings = readings
         entry.noted, entry.groups, entry.collapsed = view.noted, view.groups, view.collapsed

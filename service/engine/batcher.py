@@ -9,16 +9,17 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from service.bundle.open import LoadedModel, reward_of
-from service.domain import Encoding, Float32, Outcome
-from service.engine.backend import pad
+from plurality.core.errors import PluralityError
+from service.domain import Encoding, Outcome, Reward
 from service.engine.policy import Policy
 from service.engine.queue import PendingQueue
-from service.errors import DeadlineExceeded, Draining, InferenceFailed, PluralityError
+from service.errors import DeadlineExceeded, Draining, InferenceFailed
 from service.telemetry.metrics import ModelMetrics
 
 _PACE_WEIGHT = 0.05
 """Of one run in the moving average of measured over predicted time."""
+Score = Callable[[Sequence[Encoding]], Sequence[Outcome]]
+"""One engine call: an outcome a row, or an exception for all of them. Runs in a thread."""
 
 
 @dataclass(slots=True, eq=False)
@@ -46,7 +47,7 @@ class Batcher:
 
     def __init__(
         self,
-        model: LoadedModel,
+        score: Score,
         policy: Policy,
         *,
         lanes: int,
@@ -54,7 +55,7 @@ class Batcher:
         clock: Callable[[], float],
         metrics: ModelMetrics,
     ) -> None:
-        self._model = model
+        self._score = score
         self._policy = policy
         self._dedupe = dedupe
         self._clock = clock
@@ -159,17 +160,22 @@ class Batcher:
         finally:
             self._settle_all(batch, Draining("the service stopped while this item ran"))
 
-    async def _execute(self, encodings: Sequence[Encoding]) -> list[Outcome]:
+    async def _execute(self, encodings: Sequence[Encoding]) -> Sequence[Outcome]:
         """Run one batch in a thread; errors become outcomes."""
         started = self._clock()
         loop = asyncio.get_running_loop()
         try:
-            logits = await loop.run_in_executor(self._executor, self._engine_call, encodings)
+            outcomes = await loop.run_in_executor(self._executor, self._score, encodings)
         except Exception as error:  # noqa: BLE001 - the batch boundary: a failure belongs to these items alone
             failure = error if isinstance(error, PluralityError) else InferenceFailed("the engine failed")
             return [failure for _ in encodings]
         self._note(self._clock() - started, [len(encoding) for encoding in encodings])
-        return [self._outcome(float(logit), e) for logit, e in zip(logits, encodings, strict=True)]
+        for outcome in outcomes:
+            if isinstance(outcome, Reward):
+                self._metrics.scored(outcome)
+            else:
+                self._metrics.nonfinite()
+        return outcomes
 
     def _note(self, seconds: float, lengths: Sequence[int]) -> None:
         """Learn how far the machine, as busy as it is now, is from the profile."""
@@ -177,18 +183,6 @@ class Batcher:
         if predicted > 0:
             self._pace += _PACE_WEIGHT * (seconds / predicted - self._pace)
         self._metrics.ran(seconds, lengths, pace=self._pace)
-
-    def _engine_call(self, encodings: Sequence[Encoding]) -> Float32:
-        return self._model.backend.run(pad(encodings, self._model.pad_id))
-
-    def _outcome(self, logit: float, encoding: Encoding) -> Outcome:
-        try:
-            reward = reward_of(logit, encoding, self._model.manifest)
-        except PluralityError as error:
-            self._metrics.nonfinite()
-            return error
-        self._metrics.scored(reward)
-        return reward
 
     def _settle_all(self, entries: Sequence[_Entry], outcome: Outcome) -> None:
         for entry in entries:

@@ -10,16 +10,16 @@ import threading
 from collections.abc import Mapping, Set
 from functools import cache
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 import onnxruntime as ort
 
-from service.domain import Batch, Float32, Int64
-from service.errors import BundleRejected, ConfigurationError, InferenceFailed
+from plurality.core.errors import ConfigurationError
+from service.domain import Batch, Device, Float32, Int64
+from service.errors import BundleRejected, InferenceFailed
 from service.telemetry.logs import get_logger
 
-Device = Literal["cpu", "cuda", "tensorrt"]
 Providers = list[tuple[str, dict[str, str]]]
 """In onnxruntime's order: what the first cannot run goes to the next; options as text."""
 _PROVIDERS: Mapping[Device, str] = {

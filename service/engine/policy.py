@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 
+from service.domain import Scheduler
 from service.engine.cost import CostModel
 
-Scheduler = Literal["profile", "fixed"]
 _WINDOW = 4
 """Neighbours looked at on either side of the urgent item, in largest worthwhile batches: further ones change nothing
 near it, and a bounded window keeps planning O(1) in the queue."""

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from service.bundle.manifest import ModelName
-from service.errors import ConfigurationError
+from plurality.core.errors import ConfigurationError
+from service.domain import ModelName
 from service.experiments.verdict import Criterion
 
 MAX_ARMS = 8

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from plurality.core.errors import ConfigurationError
 from service.admission import Gate
-from service.errors import ConfigurationError
 from service.experiments.assign import PUBLIC_KEY, derive_key
 from service.experiments.predict import Predictor
 from service.experiments.registry import Registry

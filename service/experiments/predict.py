@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from plurality.core.errors import PluralityError
 from service.admission import Gate
 from service.domain import Reward, ScoreQuery
-from service.errors import InvalidInput, PluralityError, Unavailable, UnknownModel
+from service.errors import InvalidInput, Unavailable, UnknownModel
 from service.experiments.definition import Arm, Experiment, since_of
 from service.experiments.registry import Registry
 from service.feedback.records import Judged, Prediction, Vote

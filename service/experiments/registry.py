@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from service.errors import ConfigurationError
+from plurality.core.errors import ConfigurationError
 from service.experiments.assign import Allocation, allocate
 from service.experiments.definition import Experiment, read_file
 from service.experiments.tally import Standing

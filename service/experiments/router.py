@@ -3,15 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from plurality.core.errors import PluralityError
 from service.domain import Reward, ScoreQuery
-from service.errors import (
-    DeadlineExceeded,
-    MalformedRequest,
-    Overloaded,
-    PluralityError,
-    Unavailable,
-    UnknownModel,
-)
+from service.errors import DeadlineExceeded, MalformedRequest, Overloaded, Unavailable, UnknownModel
 from service.experiments.assign import arm_of, bucket, named_unit, unit_of
 from service.experiments.definition import Arm
 from service.experiments.registry import Entry, Registry

@@ -9,9 +9,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from plurality.core.errors import PluralityError
 from service.admission import Gate
 from service.domain import Item, Outcome, Reward, ScoreQuery
-from service.errors import DeadlineExceeded, PluralityError, Unavailable, UnknownModel
+from service.errors import DeadlineExceeded, Unavailable, UnknownModel
 from service.experiments.assign import neighbours
 from service.experiments.definition import Arm, Experiment
 from service.experiments.registry import Entry

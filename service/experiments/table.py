@@ -6,7 +6,7 @@ from collections.abc import Callable
 import msgspec
 from sqlalchemy import BigInteger, Column, MetaData, Table, Text, delete, insert, select
 
-from service.errors import ConfigurationError
+from plurality.core.errors import ConfigurationError
 from service.experiments.definition import Experiment, as_plain, parse_experiment
 from service.experiments.registry import Stored
 from service.feedback.connect import Database

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from plurality.core.errors import PluralityError
 from service.domain import Outcome, Reward
-from service.errors import EngineError, NonFiniteReward, PluralityError
+from service.errors import EngineError, NonFiniteReward
 from service.experiments.breaker import Breaker
 
 _LATENCIES = 1000

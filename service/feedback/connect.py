@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, inspect, select, text
 from sqlalchemy.engine import make_url
 
-from service.errors import ConfigurationError, FeedbackUnavailable
+from plurality.core.errors import ConfigurationError
+from service.errors import FeedbackUnavailable
 from service.feedback import tables
 from service.telemetry.logs import get_logger
 

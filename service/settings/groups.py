@@ -5,8 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from service.engine.ort import Device
-from service.engine.policy import Scheduler
+from service.domain import Device, Scheduler
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 

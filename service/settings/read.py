@@ -12,8 +12,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from service.bundle.manifest import ModelName
-from service.errors import ConfigurationError
+from plurality.core.errors import ConfigurationError
+from service.domain import ModelName
 from service.settings.groups import (
     BatchingSettings,
     DialectSettings,

@@ -1,14 +1,13 @@
 """Every metric, declared once, with one prefix and closed label sets. An object, not a module global."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from service.bundle.manifest import Manifest
 from service.domain import Reward
-from service.drift.readings import READINGS
 from service.telemetry.experiments import ExperimentMetrics
 
 SHORT_DIGEST = 12
@@ -60,9 +59,6 @@ class Metrics:
         self.truncated = counter("truncated", "Items that were cut to max_length.", "model")
         self.score = histogram("score", "Rewards in calibrated units, (r - center) / T.", _SCORE, "model", "version")
         self.nonfinite = counter("nonfinite", "Items whose reward was NaN or infinite.", "model", "version")
-        self.watched = {name: gauge(name, text, "model", "version") for name, text in READINGS.items()}
-        self.groups = counter("groups", "Prompts with two or more responses in a request.", "model", "version")
-        self.collapsed = counter("group_collapsed", "Groups with next to no spread.", "model", "version")
         self.lane_restarts = counter("engine_restarts", "Scheduler lanes restarted by their supervisor.", "model")
         self.engine_progress = gauge(
             "engine_last_progress_timestamp_seconds", "When the last engine call ended.", "model"
@@ -100,33 +96,38 @@ class Metrics:
         """Prometheus text format. Takes milliseconds with many series: call it off the event loop."""
         return generate_latest(self.registry)
 
-    def for_version(self, manifest: Manifest, digest: str) -> "ModelMetrics":
+    def for_version(self, version: "VersionLabels") -> "ModelMetrics":
         """The instruments of one resident version, label values bound."""
-        return ModelMetrics(self, manifest, digest)
+        return ModelMetrics(self, version)
+
+
+@dataclass(frozen=True, slots=True)
+class VersionLabels:
+    """What the metrics say of a version."""
+
+    model: str
+    digest: str
+    objective: str
+    precision: str
+    calibrated: bool
+    temperature: float
+    """Rewards are counted in units of it."""
 
 
 class ModelMetrics:
     """What the batcher of one version reports. Its per-version series go when it is retired."""
 
-    def __init__(self, metrics: Metrics, manifest: Manifest, digest: str) -> None:
+    def __init__(self, metrics: Metrics, version: VersionLabels) -> None:
         self._all = metrics
-        self.model = manifest.model
-        self.version = digest[:SHORT_DIGEST]
-        self._temperature = manifest.calibrator.temperature
+        self.model = version.model
+        self.version = version.digest[:SHORT_DIGEST]
+        self._temperature = version.temperature
         self._labels = (self.model, self.version)
-        self._info = (
-            *self._labels,
-            manifest.objective,
-            manifest.precision,
-            str(manifest.calibration is not None),
-        )
+        self._info = (*self._labels, version.objective, version.precision, str(version.calibrated))
         self._score = metrics.score.labels(*self._labels)
         self._inference = metrics.inference_seconds.labels(*self._labels)
         self._queue = metrics.queue_items.labels(*self._labels)
         metrics.nonfinite.labels(*self._labels)
-        metrics.groups.labels(*self._labels)
-        metrics.collapsed.labels(*self._labels)
-        self._retired = False
         metrics.pace.labels(*self._labels).set(1.0)
         metrics.model_info.labels(*self._info).set(1)
 
@@ -173,30 +174,14 @@ class ModelMetrics:
     def lane_restarted(self) -> None:
         self._all.lane_restarts.labels(self.model).inc()
 
-    def watched(self, readings: Mapping[str, float], *, groups: int, collapsed: int) -> None:
-        """Set the gauges that have a figure, remove the others; a retired version gets none."""
-        if self._retired:
-            return
-        for name, metric in self._all.watched.items():
-            if name in readings:
-                metric.labels(*self._labels).set(readings[name])
-            else:
-                metric.remove(*self._labels)
-        self._all.groups.labels(*self._labels).inc(groups)
-        self._all.collapsed.labels(*self._labels).inc(collapsed)
-
     def retire(self) -> None:
         """Remove the series that name this version; counters of a version that is gone only cost memory."""
-        self._retired = True
         for metric in (
             self._all.score,
             self._all.inference_seconds,
             self._all.queue_items,
             self._all.nonfinite,
             self._all.pace,
-            self._all.groups,
-            self._all.collapsed,
-            *self._all.watched.values(),
         ):
             metric.remove(*self._labels)
         self._all.model_info.remove(*self._info)

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from fastapi import Request
 from fastapi.responses import Response
 
+from plurality.core.errors import PluralityError
 from service.api.calls import Caller
 from service.api.errors import STATUS
 from service.api.keys import Keys
 from service.drift.monitor import Watch
-from service.errors import Overloaded, PluralityError, Unauthorised, Unavailable
+from service.errors import Overloaded, Unauthorised, Unavailable
 from service.experiments.parts import ExperimentParts
 from service.feedback.parts import FeedbackParts
 from service.telemetry.metrics import Metrics

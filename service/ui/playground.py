@@ -9,14 +9,16 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import Response
 
+from plurality.core.errors import PluralityError
 from service.api import replies
+from service.bundle.pointer import DEFAULT_ALIAS
 from service.domain import ScoreItem
-from service.errors import MalformedRequest, PluralityError
+from service.errors import MalformedRequest
 from service.scoring import Scored
 from service.ui.access import Parts, form_of, refused, status_of
 from service.ui.forms import Form
 from service.ui.render import page
-from service.versions.snapshot import DEFAULT_ALIAS, Snapshot
+from service.versions.snapshot import Snapshot
 
 MOST_ANSWERS = 6
 MOST_VERSIONS = 8

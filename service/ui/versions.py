@@ -8,11 +8,11 @@ from fastapi.responses import Response
 
 from service.api import replies
 from service.bundle.manifest import Calibration, Manifest
+from service.bundle.pointer import DEFAULT_ALIAS
 from service.drift.readings import READINGS
 from service.ui import draw
 from service.ui.access import Parts, form_of, refused
 from service.ui.render import page
-from service.versions.snapshot import DEFAULT_ALIAS
 
 
 async def versions(parts: Parts, request: Request) -> Response:

@@ -13,10 +13,11 @@ import msgspec
 from fastapi import Request
 from fastapi.responses import Response
 
+from plurality.core.errors import PluralityError
 from service.api import votes as wire
 from service.api.errors import malformed
 from service.api.feedback import take_votes
-from service.errors import FeedbackConflict, InvalidInput, MalformedRequest, PluralityError, Unauthorised, UnknownReply
+from service.errors import FeedbackConflict, InvalidInput, MalformedRequest, Unauthorised, UnknownReply
 from service.feedback.parts import Kept
 from service.feedback.records import JudgedPair, ScoredPair
 from service.feedback.tables import pair_key

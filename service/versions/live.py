@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from service.bundle.pointer import read_pointer
+from service.bundle.pointer import DEFAULT_ALIAS, read_pointer
 from service.bundle.store import model_names
 from service.errors import BundleRejected
 from service.settings import Settings
 from service.telemetry.logs import get_logger
 from service.telemetry.metrics import Metrics
-from service.versions.resident import ModelBundle
+from service.versions.resident import ModelBundle, Observe
 from service.versions.residents import Residents
-from service.versions.snapshot import DEFAULT_ALIAS, Rejection, Snapshot
+from service.versions.snapshot import Rejection, Snapshot
 from service.versions.states import VersionStatus
 from service.versions.store_poll import looks
 
@@ -31,6 +31,7 @@ class Live:
         settings: Settings,
         metrics: Metrics,
         clock: Callable[[], float],
+        observe: Observe,
         upstream: Callable[[], str | None] | None = None,
     ) -> None:
         """`upstream` says what is wrong with the place that the store is a copy of; None: nothing."""
@@ -38,7 +39,7 @@ class Live:
         self._upstream = upstream
         self._metrics = metrics
         self._log = get_logger(__name__)
-        self._residents = Residents(settings, metrics, clock)
+        self._residents = Residents(settings, metrics, clock, observe)
         self._looking = asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
         self._store_up: bool | None = None

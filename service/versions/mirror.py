@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from shutil import rmtree
 
+from plurality.core.errors import ConfigurationError
 from service.bundle.files import make_visible
 from service.bundle.gc import collect, find_collectable
 from service.bundle.pointer import Pointer
 from service.bundle.pointer_writer import current_pointer, is_version, next_pointer, put_pointer, writer
 from service.bundle.remote import RemoteStore, RemoteUnavailable
 from service.bundle.store import VERSIONS, version_directory
-from service.errors import BundleRejected, ConfigurationError, PublishError
+from service.errors import BundleRejected, PublishError
 from service.telemetry.logs import get_logger
 from service.telemetry.metrics import SHORT_DIGEST, Metrics
 

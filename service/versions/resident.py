@@ -5,23 +5,34 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Protocol
 
 from service.bundle.manifest import Manifest
 from service.bundle.tokenize import Encoded
 from service.domain import Encoding, Item, Outcome, Reward
-from service.drift.window import Window
 from service.engine.batcher import Batcher
 from service.engine.cost import CostModel
 from service.engine.policy import BatchLimits, Policy
 from service.errors import EngineError, NonFiniteReward, Overloaded
 from service.settings import Settings
-from service.telemetry.metrics import SHORT_DIGEST, Metrics
+from service.telemetry.metrics import SHORT_DIGEST, Metrics, VersionLabels
 from service.versions.health import Health
 from service.versions.tuned import TunedModel, largest_batch
 
 _USABLE = 0.8
 """Share of the time to its deadline that a request may be predicted to wait: the rest is for what was mispredicted."""
 _MAX_RETRY_AFTER_S = 60
+
+
+class Observer(Protocol):
+    """What is told of a version's rewards: of every request that somebody asked for, until the version is retired."""
+
+    def note(self, items: Sequence[Item], outcomes: Sequence[Outcome]) -> None: ...
+    def close(self) -> None: ...
+
+
+Observe = Callable[[Manifest, str], Observer]
+"""Begins to observe a version that was just loaded, by its manifest and digest."""
 
 
 class ModelBundle:
@@ -36,6 +47,7 @@ class ModelBundle:
         clock: Callable[[], float],
         metrics: Metrics,
         health: Health,
+        observe: Observe,
     ) -> None:
         self._model = model = tuned.model
         self.profile = tuned.profile
@@ -43,10 +55,10 @@ class ModelBundle:
         self._tokeniser = replace(model.tokeniser, share_prompts=settings.batching.share_prompts)
         self._threads = tokenise_threads
         self._clock = clock
-        self.metrics = metrics.for_version(model.manifest, model.digest)
-        self.window = Window(settings.watch, reference_std=model.manifest.reward_statistics.std)
+        self.metrics = metrics.for_version(_labels(model.manifest, model.digest))
+        self.observer = observe(model.manifest, model.digest)
         self._batcher = Batcher(
-            model,
+            model.score,
             batch_policy(tuned, settings),
             lanes=tuned.profile.lanes,
             dedupe=settings.batching.dedupe,
@@ -143,6 +155,17 @@ class ModelBundle:
             timeout_s = 0.0
         await self._batcher.aclose(timeout_s=timeout_s)
         self._model.backend.close()
+
+
+def _labels(manifest: Manifest, digest: str) -> VersionLabels:
+    return VersionLabels(
+        manifest.model,
+        digest,
+        objective=manifest.objective,
+        precision=manifest.precision,
+        calibrated=manifest.calibration is not None,
+        temperature=manifest.calibrator.temperature,
+    )
 
 
 def batch_policy(tuned: TunedModel, settings: Settings) -> Policy:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from service.bundle.manifest import Manifest
+from service.bundle.pointer import DEFAULT_ALIAS
 from service.engine.machine import memory_bytes
 from service.engine.profile import Profile
 from service.errors import BundleRejected, RollbackImpossible
@@ -20,8 +21,8 @@ from service.telemetry.metrics import SHORT_DIGEST, Metrics
 from service.versions.health import Health, HealthRules
 from service.versions.lifecycle import Budget, Lifecycle
 from service.versions.loader import Loader
-from service.versions.resident import ModelBundle
-from service.versions.snapshot import DEFAULT_ALIAS, Rejection, Snapshot
+from service.versions.resident import ModelBundle, Observe
+from service.versions.snapshot import Rejection, Snapshot
 from service.versions.states import Book, Key, State, VersionStatus
 from service.versions.tuned import same_shape
 
@@ -33,10 +34,11 @@ _LOADED = {State.READY, State.ACTIVE}
 class Residents:
     """Owns all loaded bundles. Methods run on the event loop."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, clock: Callable[[], float]) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, clock: Callable[[], float], observe: Observe) -> None:
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
+        self._observe = observe
         self._log = get_logger(__name__)
         self.snapshot = Snapshot()
         self.book = Book(time.time, self._moved)
@@ -153,6 +155,7 @@ class Residents:
             clock=self._clock,
             metrics=self._metrics,
             health=Health(health_rules(self._settings), self._clock, partial(self._tripped, key)),
+            observe=self._observe,
         )
 
     async def _make_room(self, key: Key, size: int) -> None:
@@ -201,6 +204,7 @@ class Residents:
     async def _close(self, bundle: ModelBundle, timeout_s: float) -> None:
         await bundle.aclose(timeout_s=timeout_s)
         bundle.metrics.retire()
+        bundle.observer.close()
         self._log.info("model_retired", version=bundle.name)
 
     def _moved(self, before: VersionStatus | None, after: VersionStatus) -> None:

@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from service.bundle.pointer import DEFAULT_ALIAS
 from service.errors import NotReady, UnknownModel
 from service.versions.resident import ModelBundle
 
-DEFAULT_ALIAS = "stable"
 _SELECTOR = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]{0,63})(?:@(?P<which>[a-z0-9][a-z0-9._-]{0,63}))?")
 _MIN_DIGEST_PREFIX = 8
 

@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
+from plurality.core.errors import PluralityError
 from service import errors
 from service.api.errors import STATUS
 from service.app import Service
 from service.bundle.manifest import Manifest
-from service.errors import PluralityError
 from tests.api import settings_for, with_api
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def every_error(root: type[PluralityError] = PluralityError) -> list[type[PluralityError]]:
     """The tree of service.errors, flat."""
-    children = [kind for kind in root.__subclasses__() if kind.__module__ == errors.__name__]
+    children = [
+        kind for kind in root.__subclasses__() if kind.__module__ in {errors.__name__, PluralityError.__module__}
+    ]
     return [root, *(kind for child in children for kind in every_error(child))]
 
 

@@ -1,15 +1,16 @@
 """Imports point one way, and the service never meets torch."""
 
 import ast
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ORDER = (
+PACKAGES = (
     "plurality.core",
     "plurality.stats",
     "service",
@@ -20,34 +21,34 @@ ORDER = (
     "plurality.synthetic",
     "plurality.cli",
 )
-"""Each may import what stands to its left."""
-SERVICE_LAYERS = (
-    {"errors", "domain"},
-    {
-        "settings",
-        "telemetry",
-        "engine",
-        "bundle",
-        "versions",
-        "drift",
-        "admission",
-        "feedback",
-    },
-    {"scoring"},
-    {"experiments"},
-    {"api"},
-    {"ui"},
-    {"app"},
-    {"server"},
-    {"__main__"},
+"""Lowest first. Each may import those before it, and none after it."""
+ROOMS = (
+    "service.errors",
+    "service.domain",
+    "service.settings",
+    "service.telemetry",
+    "service.engine",
+    "service.bundle",
+    "service.versions",
+    "service.drift",
+    "service.admission",
+    "service.scoring",
+    "service.feedback",
+    "service.experiments",
+    "service.api",
+    "service.ui",
+    "service.app",
+    "service.server",
+    "service.__main__",
 )
+"""The same inside the service: its folders and its single files."""
+HTTP_ROOMS = {"service.api", "service.ui", "service.app", "service.server"}
 OFFLINE_ONLY = {"torch", "transformers", "optimum", "datasets", "onnx", "scipy", "matplotlib", "pandas", "pyarrow"}
-METRICS_MAY = {"numpy"}
 
 
-def modules(package: str) -> Iterator[tuple[Path, set[str]]]:
+def modules(package: str, root: Path = ROOT) -> Iterator[tuple[Path, set[str]]]:
     """Every file of a package with the modules that it imports, wherever in the file."""
-    for path in sorted((ROOT / package.replace(".", "/")).rglob("*.py")):
+    for path in sorted((root / package.replace(".", "/")).rglob("*.py")):
         names: set[str] = set()
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
@@ -58,32 +59,87 @@ def modules(package: str) -> Iterator[tuple[Path, set[str]]]:
         yield path, names
 
 
-@pytest.mark.parametrize("package", ORDER)
-def test_packages_import_only_to_the_left(package: str) -> None:
-    """By position in the list; none imports tests."""
-    forbidden = {*ORDER[ORDER.index(package) + 1 :], "tests"}
-    for path, names in modules(package):
-        bad = {name for name in names for start in forbidden if f"{name}.".startswith(f"{start}.")}
-        assert not bad, f"{path.relative_to(ROOT)} imports {sorted(bad)}"
+def room_of(name: str, order: Sequence[str]) -> str | None:
+    """The entry of the order that a dotted name lies in."""
+    return next((room for room in order if name == room or name.startswith(f"{room}.")), None)
 
 
-def test_service_layers() -> None:
-    """Inside service: errors, domain <- the parts <- scoring <- api <- ui <- app <- server; only these know HTTP."""
-    rank = {name: level for level, names in enumerate(SERVICE_LAYERS) for name in names}
+def upward_arrows(order: Sequence[str], root: Path = ROOT) -> list[str]:
+    """Every import of something that stands later in the order, each as a sentence."""
+    rank = {room: place for place, room in enumerate(order)}
+    found = []
+    for top in sorted({room.split(".")[0] for room in order}):
+        for path, names in modules(top, root):
+            own = room_of(".".join(path.relative_to(root).with_suffix("").parts), order)
+            for name in sorted(names):
+                other = room_of(name, order)
+                if own and other and rank[other] > rank[own]:
+                    found.append(f"{path.relative_to(root)} imports {name}: {other} stands above {own}")
+    return found
+
+
+@pytest.mark.parametrize("order", [PACKAGES, ROOMS], ids=["packages", "rooms"])
+def test_imports_point_down(order: Sequence[str]) -> None:
+    """No package and no room of the service imports one that stands above it."""
+    arrows = upward_arrows(order)
+    assert not arrows, "\n".join(arrows)
+
+
+def test_every_file_has_a_place() -> None:
+    """A new package, folder or file must be given its place in the order; nothing of ours imports tests or studies."""
+    for order, top in ((PACKAGES, "plurality"), (PACKAGES, "model_export"), (ROOMS, "service")):
+        for path, names in modules(top):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            assert room_of(name, order) or name in {f"{top}.__init__", "plurality.__main__"}, f"{name} has no place"
+            outside = {name for name in names if name.split(".")[0] in {"tests", "benchmarks", "research"}}
+            assert not outside, f"{path.relative_to(ROOT)} imports {sorted(outside)}"
+
+
+def test_the_namespace_imports_nothing() -> None:
+    """`import plurality` runs none of our code: what is below may be imported where what is above cannot."""
+    [names] = [names for path, names in modules("plurality") if path == ROOT / "plurality" / "__init__.py"]
+    assert not names
+
+
+@pytest.mark.parametrize(
+    ("order", "file", "line", "message"),
+    [
+        (
+            ROOMS,
+            "service/engine/batcher.py",
+            "from service.bundle.open import LoadedModel",
+            "service/engine/batcher.py imports service.bundle.open: service.bundle stands above service.engine",
+        ),
+        (
+            PACKAGES,
+            "plurality/stats/drift.py",
+            "import service",
+            "plurality/stats/drift.py imports service: service stands above plurality.stats",
+        ),
+    ],
+    ids=["room", "package"],
+)
+def test_a_planted_arrow_is_named(order: Sequence[str], file: str, line: str, message: str, tmp_path: Path) -> None:
+    """In a copy of our code, one import upwards is found, with who imports what and why that is wrong."""
+    for package in ("service", "model_export", "plurality"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    assert upward_arrows(order, tmp_path) == []
+    with (tmp_path / file).open("a") as planted:
+        planted.write(f"\n\ndef late() -> None:\n    {line}\n")
+    assert message in upward_arrows(order, tmp_path)
+
+
+def test_http_stays_in_its_rooms() -> None:
+    """What scores, stores and decides in the service knows no HTTP."""
     for path, names in modules("service"):
-        own = path.relative_to(ROOT / "service").with_suffix("").parts[0]
-        if own == "__init__":
-            continue
-        used = {name.split(".")[1] for name in names if name.startswith("service.")}
-        bad = {name for name in used if rank[name] > rank[own]}
-        assert not bad, f"{path.relative_to(ROOT)} imports {sorted(bad)}"
+        own = room_of(".".join(path.relative_to(ROOT).with_suffix("").parts), ROOMS)
         http = {name for name in names if name.split(".")[0] in {"fastapi", "starlette", "uvicorn"}}
-        assert not http or own in {"api", "ui", "app", "server"}, f"{path.relative_to(ROOT)} knows HTTP"
+        assert not http or own in HTTP_ROOMS, f"{path.relative_to(ROOT)} imports {sorted(http)}"
 
 
 def test_torch_stays_out_of_the_service() -> None:
-    """No file of plurality.stats or service imports an offline library, nor pickle."""
-    for package in ("plurality.stats", "service"):
+    """No file that serving needs imports an offline library, nor pickle."""
+    for package in ("plurality.core", "plurality.stats", "service"):
         for path, names in modules(package):
             bad = {name for name in names if name.split(".")[0] in OFFLINE_ONLY | {"pickle", "joblib"}}
             assert not bad, f"{path.relative_to(ROOT)} imports {sorted(bad)}"

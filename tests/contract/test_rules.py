@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from service.drift.gauges import Gauges
 from service.drift.readings import READINGS
 from service.telemetry.metrics import Metrics
 from tests.service.drift.rules import CASES, ROOT, RULES, alerts, holds
@@ -19,8 +20,10 @@ EACH_ALERT = pytest.mark.parametrize("alert", alerts())
 
 def sample_names() -> dict[str, set[str]]:
     """Every name that a query may ask for, with its labels."""
+    registry = Metrics(version="0").registry
+    Gauges(registry)
     names: dict[str, set[str]] = {}
-    for metric in {*Metrics(version="0").registry._names_to_collectors.values()}:
+    for metric in {*registry._names_to_collectors.values()}:
         labels = set(getattr(metric, "_labelnames", ()))
         for name in metric.describe() if hasattr(metric, "describe") else ():
             endings = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}.get(name.type, ("",))

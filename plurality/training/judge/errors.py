@@ -9,7 +9,7 @@ PluralityError
     └── TooManyFailures  more pairs failed than the run may lose
 """
 
-from service.errors import PluralityError
+from plurality.core.errors import PluralityError
 
 
 class JudgeError(PluralityError):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
+from plurality.core.errors import PluralityError
 from plurality.training.judge import logprob, sample
 from plurality.training.judge.cache import Cache
 from plurality.training.judge.client import Client
@@ -14,7 +15,6 @@ from plurality.training.judge.replies import Answer, Heard
 from plurality.training.judge.requests import Request, next_request, order_texts
 from plurality.training.judge.settings import JudgeSettings
 from plurality.training.rows import PreferenceRow
-from service.errors import PluralityError
 
 Outcome = JudgeRecord | BadReply | BadRequest
 

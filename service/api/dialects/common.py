@@ -15,12 +15,12 @@ from msgspec import Struct
 from service.api.calls import Caller
 from service.api.errors import UNKNOWN_FIELD, malformed, too_deep
 from service.api.shapes import ErrorShape
+from service.bundle.pointer import DEFAULT_ALIAS
 from service.domain import Item, Message, RawText, RawTokens, Reward, ScoreItem
 from service.errors import MalformedRequest
 from service.scoring import Scored
 from service.telemetry.metrics import SHORT_DIGEST
 from service.versions.resident import ModelBundle
-from service.versions.snapshot import DEFAULT_ALIAS
 
 Json = dict[str, Any]
 Endpoint = Callable[[Caller, Request, bytes], Awaitable[Response]]

@@ -11,11 +11,11 @@ from typer.testing import CliRunner, Result
 
 from model_export.publish import write_version
 from plurality.cli.app import app, exit_code
+from plurality.core.errors import PluralityError
 from service.bundle.gc import Age, collect, collectable
 from service.bundle.pointer import read_pointer
 from service.bundle.pointer_writer import set_aliases, version_digests, writer
 from service.bundle.store import read_verified
-from service.errors import PluralityError
 
 DAY_S = 86_400.0
 

@@ -8,9 +8,10 @@ import httpx
 import pytest
 from starlette.requests import HTTPConnection
 
+from plurality.core.errors import ConfigurationError
 from service.api.keys import Keys, Role, fingerprint
 from service.app import Service, create_app
-from service.errors import ConfigurationError, Unauthorised, WritesDisabled
+from service.errors import Unauthorised, WritesDisabled
 from service.settings.groups import FeedbackSettings, KeySettings
 from tests.api import error_of, settings_for, with_api
 

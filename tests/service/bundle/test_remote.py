@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from model_export.publish import write_version
 from model_export.upload import upload_version
+from plurality.core.errors import ConfigurationError
 from service.bundle.pointer import Pointer, read_pointer
 from service.bundle.pointer_writer import moved, writer
 from service.bundle.remote import RemoteStore, RemoteUnavailable
 from service.bundle.store import read_verified
-from service.errors import BundleRejected, ConfigurationError, PublishError, StoreBusy
+from service.errors import BundleRejected, PublishError, StoreBusy
 from service.settings import read_settings
 from service.telemetry.metrics import Metrics
 from service.versions.mirror import Mirror, at_hand

@@ -1,19 +1,22 @@
 """The watch in a running service: gauges come and go, the JSON view, retirement, a failing reading."""
 
 import asyncio
+import threading
 from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
+from plurality.core.errors import ConfigurationError
 from service.app import Service
 from service.bundle.pointer_writer import set_aliases, writer
-from service.domain import ScoreItem, ScoreQuery
-from service.drift import monitor as watch_module
+from service.domain import Reward, ScoreItem, ScoreQuery
+from service.drift import monitor
+from service.drift.gauges import Gauges
+from service.drift.monitor import Watch
 from service.drift.readings import READINGS
-from service.errors import ConfigurationError
 from service.settings import read_settings
-from service.telemetry.metrics import Metrics
 from tests.api import settings_for, with_api
 from tests.fakes import ManualClock, manifest
 from tests.service.drift.policy import Policy, publish_length_model
@@ -102,7 +105,7 @@ def test_a_failing_reading_does_not_end_the_watch(published: Path, monkeypatch: 
             await asyncio.sleep(0.01)
         assert series(service) == set()
 
-    monkeypatch.setattr(watch_module, "read", broken)
+    monkeypatch.setattr(monitor, "read", broken)
     with_api(settings_for(published, watch=WATCH | {"period_s": 0.02}), story)
 
 
@@ -120,7 +123,6 @@ def test_series_go_with_their_version(store: Path) -> None:
                 await asyncio.sleep(0.01)
         while watched_lines(service, old.digest):  # noqa: ASYNC110 - the story's own bound ends it
             await asyncio.sleep(0.01)
-        old.metrics.watched({"score_psi": 1.0}, groups=3, collapsed=3)  # a reading that was under way
         await service.watch.refresh()
         assert series(service) == set()
         assert watched_lines(service, old.digest) == []
@@ -131,37 +133,65 @@ def test_series_go_with_their_version(store: Path) -> None:
     with_api(settings_for(store, watch=WATCH), story)
 
 
-def test_an_idle_version_has_no_figures(published: Path) -> None:
+def test_a_reading_under_way_does_not_bring_series_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The version was retired while its window was read in a thread."""
+    registry, reading, retired = CollectorRegistry(), threading.Event(), threading.Event()
+
+    def slow(*_: object) -> dict[str, float]:
+        reading.set()
+        assert retired.wait(30)
+        return {"score_psi": 1.0}
+
+    async def story() -> None:
+        watch = Watch(read_settings({"store": "s"}, {}).watch, ManualClock(), registry)
+        entry = watch.observe(manifest(), "a" * 64)
+        entry.note([ScoreItem("a", "b")], [Reward(0.0, 1, 0)])
+        refreshing = asyncio.create_task(watch.refresh())
+        assert await asyncio.to_thread(reading.wait, 30)
+        entry.close()
+        retired.set()
+        await refreshing
+        assert watch.readings() == {}
+
+    monkeypatch.setattr(monitor, "read", slow)
+    asyncio.run(story())
+    assert "aaaaaaaaaaaa" not in generate_latest(registry).decode()
+
+
+def test_an_idle_version_has_no_figures() -> None:
     """What was true when the traffic stopped is taken back after stale_s, and comes again with traffic."""
 
-    async def story(client: httpx.AsyncClient, service: Service) -> None:
+    async def story() -> None:
         clock = ManualClock()
-        watch = watch_module.Watch(service.live, service.settings.watch, clock)
-        await fill(service, 30)
+        watch = Watch(read_settings({"store": "s", "watch": WATCH}, {}).watch, clock, CollectorRegistry())
+        entry = watch.observe(manifest(), "a" * 64)
+        for number in range(30):
+            entry.note([ScoreItem("a", "b" * number)], [Reward(float(number), number, 0)])
         await watch.refresh()
-        assert series(service)
+        assert watch.readings()["a" * 64]
         clock.now += 599
         await watch.refresh()
-        assert series(service)
+        assert watch.readings()["a" * 64]
         clock.now += 2
         await watch.refresh()
-        assert series(service) == set()
         assert [*watch.readings().values()] == [{}]
-        await fill(service, 1)
+        entry.note([ScoreItem("a", "b")], [Reward(0.0, 1, 0)])
         await watch.refresh()
-        assert series(service)
+        assert watch.readings()["a" * 64]
 
-    with_api(settings_for(published, watch=WATCH), story)
+    asyncio.run(story())
 
 
 def test_errors_of_items_are_no_rewards(published: Path) -> None:
     """An item without a reward is in no window."""
 
     async def story(client: httpx.AsyncClient, service: Service) -> None:
-        [bundle] = service.live.snapshot.bundles().values()
-        query = ScoreQuery([ScoreItem("a", "b"), ScoreItem("a", "word " * 900)], None, 1e12, cut=False)
-        await service.scorer.score(query)
-        assert bundle.window.view().noted == 1
+        items = [ScoreItem("a", f"b {number}") for number in range(20)]
+        items += [ScoreItem("a", "word " * 900) for _ in range(5)]
+        await service.scorer.score(ScoreQuery(items, None, 1e12, cut=False))
+        await service.watch.refresh()
+        [readings] = service.watch.readings().values()
+        assert readings["watch_items"] == 20
 
     with_api(settings_for(published, watch=WATCH), story)
 
@@ -187,14 +217,14 @@ def test_each_version_has_its_own_window(store: Path) -> None:
 
 def test_gauges_without_a_figure_are_removed() -> None:
     """A figure that is gone takes its series with it; others stay."""
-    metrics = Metrics(version="0")
-    version = metrics.for_version(manifest(), "a" * 64)
-    version.watched({"score_psi": 0.5, "score_ks": 0.1}, groups=2, collapsed=1)
-    version.watched({"score_ks": 0.2}, groups=0, collapsed=0)
-    text = metrics.render().decode()
+    registry = CollectorRegistry()
+    gauges = Gauges(registry)
+    gauges.set("fake", "a", {"score_psi": 0.5, "score_ks": 0.1}, groups=2, collapsed=1)
+    gauges.set("fake", "a", {"score_ks": 0.2}, groups=0, collapsed=0)
+    text = generate_latest(registry).decode()
     assert "\nrm_score_psi{" not in text
-    assert 'rm_score_ks{model="fake",version="aaaaaaaaaaaa"} 0.2' in text
-    assert 'rm_groups_total{model="fake",version="aaaaaaaaaaaa"} 2.0' in text
+    assert 'rm_score_ks{model="fake",version="a"} 0.2' in text
+    assert 'rm_groups_total{model="fake",version="a"} 2.0' in text
 
 
 def test_settings_that_cannot_work(published: Path) -> None:

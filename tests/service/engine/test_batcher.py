@@ -14,7 +14,7 @@ from service.engine.batcher import Batcher
 from service.engine.policy import BatchLimits, Policy
 from service.engine.queue import PendingQueue
 from service.errors import DeadlineExceeded, Draining, InferenceFailed, NonFiniteReward
-from service.telemetry.metrics import Metrics
+from service.telemetry.metrics import Metrics, VersionLabels
 from tests.fakes import BATCHING_PAYS, NAN, POISON, ManualClock, ScriptedBackend, encoding, loaded
 
 FAR = 1e12
@@ -27,12 +27,14 @@ async def running(
 ) -> AsyncIterator[Batcher]:
     model, metrics = loaded(backend), Metrics(version="test")
     made = Batcher(
-        model,
+        model.score,
         POLICY,
         lanes=lanes,
         dedupe=dedupe,
         clock=clock or ManualClock(),
-        metrics=metrics.for_version(model.manifest, model.digest),
+        metrics=metrics.for_version(
+            VersionLabels("fake", model.digest, "baseline", "fp32", calibrated=False, temperature=1.0)
+        ),
     )
     try:
         yield made

@@ -11,11 +11,12 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from service.domain import Batch, Encoding
+from plurality.core.errors import ConfigurationError
+from service.domain import Batch, Device, Encoding
 from service.engine import ort as runtime
 from service.engine.backend import pad
-from service.engine.ort import Device, OrtBackend, check_runtime, engine_cache_folder, provider_chain
-from service.errors import ConfigurationError, InferenceFailed
+from service.engine.ort import OrtBackend, check_runtime, engine_cache_folder, provider_chain
+from service.errors import InferenceFailed
 
 GPUS: tuple[Device, ...] = ("cuda", "tensorrt")
 FIRST = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.domain import Scheduler
 from service.engine.cost import Cell, CostModel
-from service.engine.policy import BatchLimits, Policy, Scheduler
+from service.engine.policy import BatchLimits, Policy
 from service.engine.queue import PendingQueue, Taken
 
 NOW = 100.0

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from service.admission import Gate
 from service.domain import Batch, Float32, ScoreItem, ScoreQuery
+from service.drift.monitor import Watch
 from service.engine.cost import Cell
 from service.engine.profile import Profile
 from service.errors import UnknownModel
@@ -131,8 +132,9 @@ async def stage(
     clock = asyncio.get_running_loop().time
     metrics = Metrics(version="test")
     threads = ThreadPoolExecutor(2)
+    watch = Watch(settings.watch, clock, metrics.registry)
     shelf = Shelf(
-        {alias: _bundle(alias, engine, settings, threads, metrics, call_s) for alias, engine in engines.items()}
+        {alias: _bundle(alias, engine, settings, threads, metrics, watch, call_s) for alias, engine in engines.items()}
     )
     gate = Gate(max_items=settings.limits.max_queue_items, max_tokens=settings.limits.max_queue_tokens, clock=clock)
     live = cast("Live", shelf)
@@ -171,6 +173,7 @@ def _bundle(
     settings: Settings,
     threads: ThreadPoolExecutor,
     metrics: Metrics,
+    watch: Watch,
     call_s: float,
 ) -> ModelBundle:
     cells = tuple(Cell(items, tokens, call_s) for items in (1, 8) for tokens in (1, 64))
@@ -178,7 +181,15 @@ def _bundle(
     tuned = TunedModel(replace(loaded(engine), digest=digest), Profile(1, 1, cells))
     clock = asyncio.get_running_loop().time
     health = Health(None, clock, lambda _: None)
-    return ModelBundle(tuned, settings, tokenise_threads=threads, clock=clock, metrics=metrics, health=health)
+    return ModelBundle(
+        tuned,
+        settings,
+        tokenise_threads=threads,
+        clock=clock,
+        metrics=metrics,
+        health=health,
+        observe=watch.observe,
+    )
 
 
 def write_file(folder: Path, definition: Experiment) -> Path:

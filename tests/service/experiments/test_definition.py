@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from service.errors import ConfigurationError, FeedbackUnavailable
+from plurality.core.errors import ConfigurationError
+from service.errors import FeedbackUnavailable
 from service.experiments.breaker import Breaker, BreakerRules
 from service.experiments.definition import Experiment, as_plain, continued, parse_experiment, read_file, since_of
 from service.experiments.parts import read_key

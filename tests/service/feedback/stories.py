@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 
+from plurality.core.errors import ConfigurationError
 from service.domain import Message
-from service.errors import ConfigurationError, FeedbackConflict
+from service.errors import FeedbackConflict
 from service.feedback.database import FeedbackStore
 from service.feedback.records import JudgedPair, Prediction, ScoredPair, Vote
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import ConfigurationError, FeedbackUnavailable
+from plurality.core.errors import ConfigurationError
+from service.errors import FeedbackUnavailable
 from service.feedback.database import FeedbackStore
 from tests.service.feedback.stories import Fresh, StoreStories, opened, vote
 

@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from plurality.cli.app import app, exit_code
+from plurality.core.errors import PluralityError
 from plurality.training.loaders.registry import SETS
-from service.errors import PluralityError
 from tests.plurality.training.data import raw_row, write_jsonl
 
 RUN = CliRunner()
