@@ -4,7 +4,8 @@ Read in this order:
 
     scoring.py      one request's story, top to bottom
     app.py          the composition root; server.py: the process and how it stops
-    domain.py       the values that travel; errors.py: every way to fail; admission.py: the bounded gate
+    domain.py       the values that travel; wire.py: items and pairs as JSON; errors.py: every way to fail
+    admission.py    the bounded gate
     engine/         the runtime behind a protocol, what it costs here, and batching: policy (pure) and batcher (async)
     bundle/         what a version is: manifest, tokenization, calibration, store; shared with training and export
     versions/       which versions live in this process, from found to unloaded

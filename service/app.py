@@ -2,7 +2,8 @@
 
 import asyncio
 import importlib.metadata
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import prometheus_client
 from fastapi import FastAPI
 
 from service.admission import Gate
-from service.api.admin import Admin, admin_routes
+from service.api.admin import admin_routes
 from service.api.admin_wire import ADMIN_WIRE
 from service.api.calls import Caller
 from service.api.compare import compare_routes
@@ -29,14 +30,25 @@ from service.api.routes import WIRE, native_routes
 from service.api.watch import WatchResponse, watch_routes
 from service.drift.monitor import Watch
 from service.engine.ort import check_runtime
-from service.experiments.parts import ExperimentParts, build_experiments
-from service.feedback.parts import FeedbackParts, build_feedback
+from service.experiments.assign import PUBLIC_KEY, read_key
+from service.experiments.predict import Predictor
+from service.experiments.registry import Registry
+from service.experiments.router import Router
+from service.experiments.running import Experiments
+from service.experiments.shadow import Shadows
+from service.experiments.table import DefinitionTable
+from service.feedback.database import FeedbackStore
+from service.feedback.intake import Intake
+from service.feedback.recorder import Recorder
+from service.feedback.running import Feedback, Kept
 from service.scoring import Scorer
 from service.settings import Settings
+from service.settings.groups import FeedbackSettings
 from service.telemetry.metrics import Metrics
 from service.ui.access import Parts
 from service.ui.render import PAGE
 from service.ui.routes import BELOW, ui_routes
+from service.versions.admin import Admin
 from service.versions.live import Live
 from service.versions.mirror import Mirror
 
@@ -53,8 +65,8 @@ class Service:
     live: Live
     scorer: Scorer
     keys: Keys
-    feedback: FeedbackParts
-    experiments: ExperimentParts
+    feedback: Feedback
+    experiments: Experiments
     watch: Watch
     mirror: Mirror | None = None
     """Copies the store, where it is a URL."""
@@ -83,9 +95,49 @@ def build_service(settings: Settings) -> Service:
     watch = Watch(settings.watch, clock, metrics.registry)
     live = Live(settings, metrics, clock, watch.observe, mirror.problem if mirror else None)
     scorer = Scorer(live, gate, limits, clock)
-    feedback = build_feedback(settings.feedback, metrics)
-    experiments = build_experiments(settings, live, gate, scorer, feedback, metrics, clock)
+    feedback = _feedback(settings.feedback, metrics)
+    experiments = _experiments(settings, live, gate, scorer, feedback, metrics, clock)
     return Service(settings, metrics, gate, live, scorer, Keys(settings.keys), feedback, experiments, watch, mirror)
+
+
+def _feedback(settings: FeedbackSettings, metrics: Metrics) -> Feedback:
+    """Nothing is connected yet; raises ConfigurationError."""
+    if settings.url is None:
+        return Feedback(None, remember=False)
+    store = FeedbackStore(settings.url.get_secret_value())
+    dropped = metrics.feedback_remember_dropped.inc
+    recorder = Recorder(store, hours=settings.remember_hours, dropped=dropped, clock=time.time)
+    return Feedback(Kept(store, recorder), settings.remember)
+
+
+def _experiments(
+    settings: Settings,
+    live: Live,
+    gate: Gate,
+    scorer: Scorer,
+    feedback: Feedback,
+    metrics: Metrics,
+    clock: Callable[[], float],
+) -> Experiments:
+    """Definitions from the API, votes and predictions share feedback's database; raises ConfigurationError."""
+    chosen, instruments = settings.experiments, metrics.experiments
+    votes = feedback.kept.store if feedback.kept else None
+    table = DefinitionTable(votes.database) if votes else None
+    registry = Registry(chosen.file, table, instruments, poll_interval_s=chosen.poll_interval_s)
+    shadows = Shadows(
+        live, scorer, gate, instruments, max_items=chosen.shadow_items, max_load=chosen.background_load, clock=clock
+    )
+    key = read_key(chosen.key_file) if chosen.key_file else PUBLIC_KEY
+    default = settings.default_model
+    router = Router(registry, scorer, live, shadows, instruments, key=key, default_model=default, clock=clock)
+    predictor = None
+    if votes is not None:
+        predictor = Predictor(
+            registry, live, scorer, gate, votes, instruments,
+            max_load=chosen.background_load, max_items=settings.limits.max_items_per_request,
+            interval_s=chosen.poll_interval_s, clock=clock,
+        )  # fmt: skip
+    return Experiments(registry, router, shadows, table, predictor, votes)
 
 
 @asynccontextmanager
@@ -124,6 +176,7 @@ def create_app(service: Service) -> FastAPI:
         service.scorer, service.live, service.gate, settings.limits, settings.overload, service.experiments.router
     )
     feedback = service.feedback
+    intake = Intake(feedback, service.live, service.metrics, longest=settings.limits.max_characters_per_item)
     remember = feedback.require().recorder.keep if feedback.remember else None
     surfaces: tuple[Surface, ...] = (
         native_routes(caller, remember),
@@ -131,11 +184,11 @@ def create_app(service: Service) -> FastAPI:
         watch_routes(service.live, service.watch),
         experiment_routes(service.experiments, service.live, service.keys),
         admin_routes(Admin(service.live, settings)),
-        *feedback_routes(caller, feedback, service.metrics),
+        *feedback_routes(caller, feedback, intake),
         *dialects(caller, settings),
     )
     if settings.ui.enabled:
-        pages = Parts(caller, service.live, service.keys, feedback, service.experiments, service.watch, service.metrics)
+        pages = Parts(caller, service.live, service.keys, feedback, intake, service.experiments, service.watch)
         surfaces += (ui_routes(pages),)
     for surface in surfaces:
         app.include_router(surface.router)

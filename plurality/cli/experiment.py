@@ -73,9 +73,7 @@ def compare(
 def _read(file: Path) -> list[Any]:
     """Wire pairs of every line; raises DataError with all bad ones."""
     from plurality.training.errors import BadRow, DataError
-    from service.api.compare_records import ComparePair, Share
-    from service.api.errors import malformed
-    from service.api.schemas import WireMessage
+    from service.wire import ComparePair, Share, WireMessage, malformed
 
     class Line(ComparePair, kw_only=True):
         """A canonical row; what says nothing about a pair's scores or people is let pass by name."""
@@ -120,14 +118,14 @@ def _problem(row: Any) -> str | None:
 
 
 def _pairs(rows: Sequence[Any]) -> "tuple[list[ScoreItem], Any]":
-    from service.api.compare import judged_pairs, pair_items
+    from service.experiments.comparison_input import judged_pairs, pair_items
 
     return pair_items(rows), judged_pairs(rows, [row.true_preference for row in rows])
 
 
 async def _score_all(items: "Sequence[ScoreItem]", selectors: Sequence[str], overrides: dict[str, Any]) -> list[Any]:
-    from service.api.compare import version_scores
     from service.app import build_service, running
+    from service.experiments.comparison_input import version_scores
     from service.settings import read_settings
     from service.telemetry.logs import configure_logs
 

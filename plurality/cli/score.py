@@ -48,8 +48,7 @@ def score(
 def _read(file: Path) -> list[tuple[int, Any, Any]]:
     """(line, id, wire item) of every line; raises DataError with all bad ones."""
     from plurality.training.errors import BadRow, DataError
-    from service.api.errors import malformed
-    from service.api.schemas import WireItem
+    from service.wire import WireItem, malformed
 
     items: list[tuple[int, Any, Any]] = []
     bad: list[BadRow] = []
@@ -96,16 +95,16 @@ def _windows(items: Sequence[tuple[int, Any, Any]]) -> Iterator[Sequence[tuple[i
 async def _score_window(
     scorer: "Scorer", window: Sequence[tuple[int, Any, Any]], model: str | None, output: IO[bytes]
 ) -> int:
-    from service.api import replies
-    from service.api.schemas import to_item
     from service.domain import Reward, ScoreQuery
     from service.telemetry.metrics import SHORT_DIGEST
+    from service.wire import item as scored_item
+    from service.wire import to_item
 
     deadline = asyncio.get_running_loop().time() + _NO_DEADLINE_S
     wires = [to_item(wire.prompt, wire.response) for _, _, wire in window]
     scored = await scorer.score(ScoreQuery(wires, model, deadline))
     version = f"{scored.manifest.model}@{scored.digest[:SHORT_DIGEST]}"
     for (line, identity, _), outcome in zip(window, scored.outcomes, strict=True):
-        entry = {"line": line, "id": identity, **replies.item(outcome), "model": version}
+        entry = {"line": line, "id": identity, **scored_item(outcome), "model": version}
         output.write(msgspec.json.encode(entry) + b"\n")
     return sum(not isinstance(outcome, Reward) for outcome in scored.outcomes)

@@ -5,24 +5,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from service.api import schemas
-from service.api.schemas import Wire
-
-Share = Annotated[float, Meta(ge=0.0, le=1.0)]
-
-
-class WireVotes(Wire):
-    """How many judged each response the better one; a tie is half a vote for each."""
-
-    a: Annotated[int, Meta(ge=0, le=2**31 - 1)]
-    b: Annotated[int, Meta(ge=0, le=2**31 - 1)]
-    tie: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
-
-
-class ComparePair(schemas.WirePair, kw_only=True):
-    """Two responses to one prompt and, where it is known, what people said."""
-
-    label: Annotated[Share | None, Meta(description="P(a preferred): 1, 0, 0.5 for a tie, or a fraction.")] = None
-    votes: WireVotes | None = None
+from service.wire import ComparePair, Wire, WireItem
 
 
 class CompareRequest(Wire, kw_only=True):
@@ -30,7 +13,7 @@ class CompareRequest(Wire, kw_only=True):
 
     models: Annotated[list[Annotated[str, Meta(max_length=129)]], Meta(min_length=2, max_length=8)]
     pairs: list[ComparePair] | None = None
-    items: list[schemas.WireItem] | None = None
+    items: list[WireItem] | None = None
 
 
 class ComparedPair(Wire):

@@ -3,7 +3,6 @@
 No error body ever holds the caller's input.
 """
 
-import re
 from typing import Any
 
 import msgspec
@@ -14,7 +13,7 @@ from starlette.exceptions import HTTPException
 from plurality.core.errors import ConfigurationError, PluralityError
 from service import errors
 from service.api.shapes import NATIVE, ErrorShape, Failure
-from service.errors import InvalidInput, MalformedRequest, Overloaded, Unauthorised, Unavailable
+from service.errors import InvalidInput, Overloaded, Unauthorised, Unavailable
 from service.telemetry.logs import get_logger
 
 STATUS: dict[type[PluralityError], int] = {
@@ -50,19 +49,6 @@ STATUS: dict[type[PluralityError], int] = {
     ConfigurationError: 500,
 }
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
-UNKNOWN_FIELD = "Object contains unknown field"
-_WITHOUT_QUOTE = {
-    UNKNOWN_FIELD: "an unknown field is present",
-    "Invalid enum value": "not one of the allowed values",
-}
-
-
-_REASON = re.compile(r"(?P<reason>.*?)(?: - at `\$(?P<path>[A-Za-z0-9_\[\].]*)`)?", re.DOTALL)
-_HOLDERS = frozenset({
-    "items", "pairs", "prompt", "messages", "inputs", "outputs", "parameters", "instances", "documents",
-    "votes",
-})  # fmt: skip
-"""Fields that hold records. An unknown field's place is named by these alone: its own name may look like a place."""
 
 
 class ErrorDetail(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,33 +66,6 @@ class ErrorBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The native shape of every error."""
 
     error: ErrorDetail
-
-
-def item_error(error: PluralityError) -> dict[str, str]:
-    """An item's own error, inside a 200 reply."""
-    return {"code": error.code, "message": error.message}
-
-
-def malformed(error: msgspec.DecodeError | UnicodeDecodeError) -> MalformedRequest:
-    """The first thing wrong with a body, by place and kind; never its content.
-
-    Names of unknown fields and values of closed sets are the caller's text too: msgspec quotes them, we do not.
-    """
-    if isinstance(error, UnicodeDecodeError):
-        return MalformedRequest("the body is not UTF-8")
-    found = _REASON.fullmatch(str(error))
-    reason, path = (found["reason"], (found["path"] or "").lstrip(".")) if found else (str(error), "")
-    for quoted, plain in _WITHOUT_QUOTE.items():
-        if reason.startswith(quoted):
-            reason = plain
-    if str(error).startswith(UNKNOWN_FIELD) and not _HOLDERS.issuperset(re.findall(r"\w*[A-Za-z_]\w*", path)):
-        path = ""
-    return MalformedRequest(f"{reason} (at {path or 'the top of the body'})", param=path or None)
-
-
-def too_deep() -> MalformedRequest:
-    """For what would need more stack than there is."""
-    return MalformedRequest("the body is nested too deeply")
 
 
 def install_error_handlers(app: FastAPI, *, overload_status: int = 503) -> None:

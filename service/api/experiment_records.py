@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from service.api.schemas import Wire
+from service.wire import Wire
 
 
 class WireArm(Wire):

@@ -20,10 +20,10 @@ from service.api.shapes import NATIVE
 from service.errors import ExperimentConflict, FeedbackDisabled, MalformedRequest, UnknownExperiment, WritesDisabled
 from service.experiments.assign import BUCKETS, counts
 from service.experiments.definition import Experiment, as_plain, continued, parse_experiment
-from service.experiments.parts import ExperimentParts
 from service.experiments.predict import residents, votes_since
 from service.experiments.registry import DefinitionStore, Entry
 from service.experiments.reporting import ArmReport, report_on
+from service.experiments.running import Experiments
 from service.experiments.tally import Tally
 from service.versions.live import Live
 
@@ -49,7 +49,7 @@ _EXAMPLE = {
 }
 
 
-def experiment_routes(parts: ExperimentParts, live: Live, keys: Keys) -> Surface:
+def experiment_routes(parts: Experiments, live: Live, keys: Keys) -> Surface:
     """Reading is open as scoring is; writing needs an admin key and a database."""
     router = APIRouter(prefix="/rm/v1/experiments", responses=_ERRORS, tags=["experiments"])
     registry, reading, writing = parts.registry, asyncio.Lock(), asyncio.Lock()
@@ -114,7 +114,7 @@ def experiment_routes(parts: ExperimentParts, live: Live, keys: Keys) -> Surface
     return Surface(router, NATIVE)
 
 
-def _writable(parts: ExperimentParts, keys: Keys, request: Request) -> DefinitionStore:
+def _writable(parts: Experiments, keys: Keys, request: Request) -> DefinitionStore:
     keys.require(request, "admin")
     if parts.table is None:
         raise WritesDisabled(
@@ -136,14 +136,14 @@ def _parsed(parse: Callable[[], Experiment]) -> Experiment:
         raise MalformedRequest(error.message, param=error.param) from None
 
 
-def _entry(parts: ExperimentParts, name: str) -> Entry:
+def _entry(parts: Experiments, name: str) -> Entry:
     try:
         return parts.registry.entries[name]
     except KeyError:
         raise _unknown(parts) from None
 
 
-def _unknown(parts: ExperimentParts) -> UnknownExperiment:
+def _unknown(parts: Experiments) -> UnknownExperiment:
     known = ", ".join(sorted(parts.registry.entries)) or "none"
     return UnknownExperiment(f"no such experiment; defined: {known}", param="name")
 

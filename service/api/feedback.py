@@ -1,8 +1,7 @@
 """`/rm/v1/feedback`: votes in, training rows out, and a voter's deletion. Each opened by a key of its own."""
 
 import re
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Any
 
@@ -13,16 +12,17 @@ from fastapi.responses import Response, StreamingResponse
 from plurality.core.errors import PluralityError
 from service.api import votes as wire
 from service.api.calls import Caller
-from service.api.errors import ErrorBody, item_error, malformed
+from service.api.errors import ErrorBody
 from service.api.openapi import content_of, query_parameters, request_body
 from service.api.paths import Surface
 from service.api.routes import decode
 from service.api.shapes import NATIVE
-from service.errors import FeedbackConflict, MalformedRequest, UnknownModel, UnknownReply
+from service.errors import MalformedRequest
+from service.feedback.database import Status
 from service.feedback.export import training_rows
-from service.feedback.parts import FeedbackParts, Kept
-from service.feedback.records import JudgedPair, ScoredPair, Vote
-from service.telemetry.metrics import Metrics
+from service.feedback.intake import Intake
+from service.feedback.running import Feedback
+from service.wire import item_error, malformed
 
 WIRE = (wire.VotesRequest, wire.VotesResponse, wire.DeletedVotes)
 CURSOR_HEADER = "x-feedback-cursor"
@@ -47,7 +47,7 @@ _EXAMPLE = {
 }  # fmt: skip
 
 
-def feedback_routes(caller: Caller, parts: FeedbackParts, metrics: Metrics) -> tuple[Surface, Surface]:
+def feedback_routes(caller: Caller, feedback: Feedback, intake: Intake) -> tuple[Surface, Surface]:
     """What a feedback key opens, and what only an admin key does."""
     router = APIRouter(prefix="/rm/v1/feedback", responses=_ERRORS, tags=["feedback"])
     admin = APIRouter(prefix="/rm/v1/feedback", responses=_ERRORS, tags=["feedback"])
@@ -62,9 +62,10 @@ def feedback_routes(caller: Caller, parts: FeedbackParts, metrics: Metrics) -> t
         openapi_extra=request_body(wire.VotesRequest, _EXAMPLE),
     )
     async def vote(request: Request) -> Response:
-        parts.require()
+        feedback.require()
         body = decode(_VOTES, await request.body())
-        replies = await take_votes(caller, parts, metrics, body.votes)
+        given = (wire.given(vote, place, caller.resolve) for place, vote in enumerate(body.votes))
+        replies = [_reply(vote.id, became) for vote, became in zip(body.votes, await intake.take(given), strict=True)]
         return _json({"request_id": request.scope["request_id"], "votes": replies})
 
     @router.get(
@@ -75,7 +76,7 @@ def feedback_routes(caller: Caller, parts: FeedbackParts, metrics: Metrics) -> t
     )
     async def export(request: Request) -> Response:
         asked = _query(request)
-        kept = parts.require()
+        kept = feedback.require()
         store = kept.store
         cursor = await kept.call(store.cursor)
         chunks = _lines(training_rows(store, asked.rows, model=asked.model, after=asked.after, until=cursor))
@@ -89,28 +90,12 @@ def feedback_routes(caller: Caller, parts: FeedbackParts, metrics: Metrics) -> t
         summary="Delete a voter's votes, and what was predicted for them",
     )
     async def delete(voter: str) -> Response:
-        kept = parts.require()
+        kept = feedback.require()
         if not re.fullmatch(wire.VOTER, voter):
             raise MalformedRequest("a voter is a key of 1 to 64 letters, digits, - and _", param="voter")
         return _json({"deleted": await kept.call(kept.store.delete_voter, voter)})
 
     return Surface(router, NATIVE, "feedback"), Surface(admin, NATIVE, "admin")
-
-
-async def take_votes(
-    caller: Caller, parts: FeedbackParts, metrics: Metrics, votes: Sequence[wire.WireVote]
-) -> list[dict[str, Any]]:
-    """Store votes, and say of each what became of it.
-
-    Raises:
-        InvalidInput: a vote that cannot be; nothing was stored.
-        FeedbackDisabled, FeedbackConflict, FeedbackUnavailable, NotReady: nothing was stored.
-    """
-    kept = parts.require()
-    longest = caller.limits.max_characters_per_item
-    subjects = [wire.subject(vote, place, longest=longest) for place, vote in enumerate(votes)]
-    models = _models(caller, votes, subjects)
-    return await kept.call(_take, kept, metrics, votes, subjects, models)
 
 
 def _query(request: Request) -> wire.ExportQuery:
@@ -123,88 +108,10 @@ def _query(request: Request) -> wire.ExportQuery:
         raise malformed(error) from None
 
 
-def _models(
-    caller: Caller, votes: Sequence[wire.WireVote], subjects: Sequence[wire.Place | JudgedPair]
-) -> Mapping[str | None, str | UnknownModel]:
-    """Names of the models that votes on whole pairs are for; raises NotReady while there is none."""
-    found: dict[str | None, str | UnknownModel] = {}
-    for vote, subject in zip(votes, subjects, strict=True):
-        if isinstance(subject, JudgedPair) and vote.model not in found:
-            try:
-                with caller.live.pin(caller.resolve(vote.model)) as bundle:
-                    found[vote.model] = bundle.manifest.model
-            except UnknownModel as error:
-                found[vote.model] = error
-    return found
-
-
-def _take(
-    kept: Kept,
-    metrics: Metrics,
-    votes: Sequence[wire.WireVote],
-    subjects: Sequence[wire.Place | JudgedPair],
-    models: Mapping[str | None, str | UnknownModel],
-) -> list[dict[str, Any]]:
-    """Store what can be; one reply a vote. Blocking."""
-    now = time.time()
-    results = [_vote(kept, vote, subject, models, now=now) for vote, subject in zip(votes, subjects, strict=True)]
-    places = [place for place, result in enumerate(results) if isinstance(result, Vote)]
-    try:
-        statuses = kept.store.add([result for result in results if isinstance(result, Vote)])
-    except FeedbackConflict as error:
-        raise FeedbackConflict(error.message, place=places[error.place]) from None
-    replies = [
-        {"id": vote.id, "error": item_error(result)} if isinstance(result, PluralityError) else {"id": vote.id}
-        for vote, result in zip(votes, results, strict=True)
-    ]
-    for place, status in zip(places, statuses, strict=True):
-        replies[place]["status"] = status
-        result = results[place]
-        if status == "stored" and isinstance(result, Vote):
-            metrics.feedback_votes.labels(result.model, wire.kind(votes[place])).inc()
-    return replies
-
-
-def _vote(
-    kept: Kept,
-    given: wire.WireVote,
-    subject: wire.Place | JudgedPair,
-    models: Mapping[str | None, str | UnknownModel],
-    *,
-    now: float,
-) -> Vote | PluralityError:
-    """The record of a vote, or why there is none."""
-    shown: Vote | ScoredPair | None = None
-    if isinstance(subject, wire.Place):
-        shown = kept.recorder.find(subject.request_id, subject.index) or _known(kept, given)
-        if shown is None:
-            return UnknownReply("no pair is remembered under this request_id and index: give it whole")
-        pair, model = shown.pair, shown.model
-    else:
-        pair, named = subject, models[given.model]
-        if isinstance(named, UnknownModel):
-            return named
-        model = named
-    return Vote(
-        id=given.id,
-        pair=pair,
-        share_a=wire.share_a(given),
-        voter=given.voter,
-        model=model,
-        created=now,
-        graded=isinstance(given.vote, wire.Estimate),
-        category=given.category,
-        source=given.source or (shown.source if shown else None),
-        request_id=given.request_id,
-        experiment=shown.experiment if shown else None,
-        arm=shown.arm if shown else None,
-    )
-
-
-def _known(kept: Kept, given: wire.WireVote) -> Vote | None:
-    """The same vote sent again after its pair was forgotten."""
-    before = kept.store.get([given.id]).get(given.id)
-    return before if before and before.request_id == given.request_id else None
+def _reply(vote_id: str, became: Status | PluralityError) -> dict[str, Any]:
+    if isinstance(became, PluralityError):
+        return {"id": vote_id, "error": item_error(became)}
+    return {"id": vote_id, "status": became}
 
 
 def _lines(rows: Iterator[dict[str, Any]]) -> Iterator[bytes]:

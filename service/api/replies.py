@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from service.api.errors import item_error
 from service.bundle.calibrate import UNCALIBRATED, Calibrator, expected_disagreement, group_advantages, softmax
 from service.bundle.manifest import Manifest
 from service.domain import Outcome, Reward
@@ -12,6 +11,7 @@ from service.scoring import Scored
 from service.versions.resident import ModelBundle
 from service.versions.snapshot import Snapshot
 from service.versions.states import RESIDENT, State, VersionStatus
+from service.wire import item
 
 Json = dict[str, Any]
 
@@ -85,19 +85,6 @@ def model(manifest: Manifest, digest: str) -> Json:
         "precision": manifest.precision,
         "calibrated": manifest.calibration is not None,
     }
-
-
-def item(outcome: Outcome) -> Json:
-    """One item: its reward, or its own error."""
-    if isinstance(outcome, Reward):
-        return {
-            "reward": outcome.value,
-            "tokens": outcome.tokens,
-            "truncated": outcome.cut_tokens > 0,
-            "cut_tokens": outcome.cut_tokens,
-        }
-    nothing = dict.fromkeys(("reward", "tokens", "truncated", "cut_tokens"))
-    return {**nothing, "error": item_error(outcome)}
 
 
 def pair(first: Outcome, second: Outcome, calibrator: Calibrator, *, source: str | None = None) -> Json:

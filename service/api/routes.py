@@ -10,12 +10,13 @@ from fastapi.responses import Response
 
 from service.api import replies, schemas
 from service.api.calls import Caller
-from service.api.errors import ErrorBody, malformed, too_deep
+from service.api.errors import ErrorBody
 from service.api.openapi import content_of, request_body
 from service.api.paths import Surface
 from service.api.shapes import NATIVE
-from service.api.votes import scored_pairs
+from service.feedback.intake import scored_pairs
 from service.feedback.records import ScoredPair
+from service.wire import malformed, to_item, too_deep
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 WIRE = (
@@ -65,7 +66,7 @@ def native_routes(caller: Caller, remember: Callable[[Sequence[ScoredPair]], Non
     )
     async def score(request: Request) -> Response:
         body = decode(_SCORE, await request.body())
-        items = [schemas.to_item(item.prompt, item.response) for item in body.items]
+        items = [to_item(item.prompt, item.response) for item in body.items]
         scored = await caller.score(request, items, model=body.model)
         return _json(replies.score(scored, request.scope["request_id"]))
 
@@ -78,10 +79,12 @@ def native_routes(caller: Caller, remember: Callable[[Sequence[ScoredPair]], Non
     async def preference(request: Request) -> Response:
         body = decode(_PREFERENCE, await request.body())
         sides = [(pair.prompt, text) for pair in body.pairs for text in (pair.response_a, pair.response_b)]
-        scored = await caller.score(request, [schemas.to_item(*side) for side in sides], model=body.model)
+        items = [to_item(*side) for side in sides]
+        scored = await caller.score(request, items, model=body.model)
         request_id, sources = request.scope["request_id"], [pair.source for pair in body.pairs]
         if remember:
-            remember(scored_pairs(request_id, scored, body.pairs, request.scope["labels"], time.time))
+            labels = request.scope["labels"]
+            remember(scored_pairs(request_id, items, scored, sources=sources, labels=labels, now=time.time()))
         return _json(replies.preference(scored, request_id, sources=sources))
 
     @router.post(
@@ -92,7 +95,7 @@ def native_routes(caller: Caller, remember: Callable[[Sequence[ScoredPair]], Non
     )
     async def rank(request: Request) -> Response:
         body = decode(_RANK, await request.body())
-        items = [schemas.to_item(body.prompt, text) for text in body.responses]
+        items = [to_item(body.prompt, text) for text in body.responses]
         scored = await caller.score(request, items, model=body.model)
         asked = {"win_matrix": body.win_matrix, "advantages": body.advantages}
         return _json(replies.rank(scored, request.scope["request_id"], **asked, source=body.source))

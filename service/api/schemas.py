@@ -5,11 +5,10 @@ msgspec structs: they decode a body straight into these records, and the OpenAPI
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
-from service.domain import Message, ScoreItem
+from service.wire import Source, Text, Wire, WireItem, WirePair, WirePrompt
 
-Text = Annotated[str, Meta(description="Any Unicode text, empty included.")]
 Selector = (
     Annotated[
         str,
@@ -22,56 +21,11 @@ Selector = (
 )
 
 
-class Wire(Struct, forbid_unknown_fields=True, gc=False):
-    """A closed record."""
-
-
-class WireMessage(Wire):
-    """One turn of a conversation."""
-
-    role: Literal["system", "user", "assistant"]
-    content: Text
-
-
-WirePrompt = Annotated[
-    str | list[WireMessage], Meta(description="The prompt, or the conversation that the response answers.")
-]
-
-
-def to_item(prompt: str | list[WireMessage], response: str) -> ScoreItem:
-    """A wire prompt and a response as the domain's item."""
-    if isinstance(prompt, str):
-        return ScoreItem(prompt, response)
-    return ScoreItem(tuple(Message(turn.role, turn.content) for turn in prompt), response)
-
-
-Source = Annotated[
-    str | None,
-    Meta(description="Where the prompt is from: its own temperature, where the version has one (see /models)."),
-]
-
-
-class WireItem(Wire):
-    """A response and what it answers."""
-
-    prompt: WirePrompt
-    response: Text
-
-
 class ScoreRequest(Wire, kw_only=True):
     """Items to score."""
 
     model: Selector = None
     items: list[WireItem]
-
-
-class WirePair(Wire):
-    """Two responses to one prompt."""
-
-    prompt: WirePrompt
-    response_a: Text
-    response_b: Text
-    source: Source = None
 
 
 class PreferenceRequest(Wire, kw_only=True):

@@ -1,17 +1,16 @@
-"""Votes on the wire, and how they become the store's records."""
+"""Votes on the wire, and how they become what feedback takes."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from service.api.schemas import ItemError, Selector, Text, Wire, WireMessage, WirePair, WirePrompt, to_item
-from service.domain import Reward
-from service.errors import InvalidInput, TextTooLong
+from service.api.schemas import ItemError, Selector
+from service.errors import InvalidInput
 from service.feedback.export import Rows
-from service.feedback.records import JudgedPair, Prediction, ScoredPair
-from service.scoring import Scored
+from service.feedback.intake import GivenVote, Place
+from service.feedback.records import JudgedPair
+from service.wire import Text, Wire, WireMessage, WirePrompt, to_item
 
 MAX_VOTES = 256
 _PEOPLE = 10
@@ -93,36 +92,30 @@ class DeletedVotes(Wire):
     deleted: int
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A pair of a reply."""
-
-    request_id: str
-    index: int
-
-
-def share_a(vote: WireVote) -> float:
-    """How far a is preferred, in [0, 1]."""
-    return vote.vote.a / _PEOPLE if isinstance(vote.vote, Estimate) else _SHARES[vote.vote]
-
-
-def kind(vote: WireVote) -> str:
-    """For the metrics."""
-    if isinstance(vote.vote, Estimate):
-        return "graded"
-    return "tie" if vote.vote == "tie" else "binary"
-
-
-def subject(vote: WireVote, place: int, *, longest: int) -> Place | JudgedPair:
-    """What a vote is about.
+def given(vote: WireVote, place: int, resolve: Callable[[str | None], str | None]) -> GivenVote:
+    """A vote as feedback takes it.
 
     Args:
-        longest: characters that a prompt and a response may have together.
+        place: of the vote in the request.
+        resolve: the selector that a client's name of a model stands for.
 
     Raises:
         InvalidInput: an estimate that is not of ten people, or neither or both ways to name a pair.
     """
+    graded = isinstance(vote.vote, Estimate)
+    return GivenVote(
+        id=vote.id,
+        voter=vote.voter,
+        subject=_subject(vote, place),
+        share_a=vote.vote.a / _PEOPLE if isinstance(vote.vote, Estimate) else _SHARES[vote.vote],
+        kind="graded" if graded else "tie" if vote.vote == "tie" else "binary",
+        model=resolve(vote.model),
+        category=vote.category,
+        source=vote.source,
+    )
 
+
+def _subject(vote: WireVote, place: int) -> Place | JudgedPair:
     def wrong(what: str, field: str) -> InvalidInput:
         return InvalidInput(f"vote {place}: {what}", param=f"votes[{place}].{field}")
 
@@ -140,36 +133,4 @@ def subject(vote: WireVote, place: int, *, longest: int) -> Place | JudgedPair:
         raise wrong("give request_id and index, or prompt (or messages), response_a and response_b", "prompt")
     if prompt is None or prompt == []:
         raise wrong("the conversation is empty", "messages")
-    pair = _pair(prompt, vote.response_a, vote.response_b)
-    if max(item.characters for item in pair.items) > longest:
-        raise TextTooLong(f"vote {place} has more characters than the limit of {longest}", param=f"votes[{place}]")
-    return pair
-
-
-def scored_pairs(
-    request_id: str, scored: Scored, pairs: Sequence[WirePair], labels: dict[str, str], clock: Callable[[], float]
-) -> list[ScoredPair]:
-    """A reply's pairs to remember: those that have both rewards and a prompt that people can be shown.
-
-    Args:
-        scored: outcomes come as a, b, a, b, ...
-        labels: the request's own: which experiment and arm served it, where one did.
-    """
-    found, now = [], clock()
-    for index, pair in enumerate(pairs):
-        first, second = scored.outcomes[2 * index : 2 * index + 2]
-        if pair.prompt == [] or not (isinstance(first, Reward) and isinstance(second, Reward)):
-            continue
-        probability = scored.calibrator.probability(first.value - second.value, pair.source)
-        found.append(
-            ScoredPair(
-                request_id, index, _pair(pair.prompt, pair.response_a, pair.response_b), scored.manifest.model,
-                scored.digest, Prediction(first.value, second.value, probability), now, pair.source,
-                labels.get("experiment"), labels.get("arm"),
-            )
-        )  # fmt: skip
-    return found
-
-
-def _pair(prompt: str | list[WireMessage], response_a: str, response_b: str) -> JudgedPair:
-    return JudgedPair(to_item(prompt, response_a).prompt, response_a, response_b)
+    return JudgedPair(to_item(prompt, vote.response_a).prompt, vote.response_a, vote.response_b)

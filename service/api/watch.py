@@ -10,10 +10,11 @@ from msgspec import Meta
 from service.api import replies
 from service.api.openapi import content_of
 from service.api.paths import Surface
-from service.api.schemas import Model, Wire
+from service.api.schemas import Model
 from service.api.shapes import NATIVE
 from service.drift.monitor import Watch
 from service.versions.live import Live
+from service.wire import Wire
 
 
 class WatchedVersion(Wire):

@@ -1,4 +1,4 @@
-"""Which arm a unit is in: a keyed hash to one of 10,000 buckets, and ranges of buckets that weights are made of. Pure.
+"""Which arm a unit is in: a keyed hash to one of 10,000 buckets, and ranges of buckets that weights are made of.
 
 The same in every process and release: a file of 1,000 known answers holds it to that.
 """
@@ -8,11 +8,14 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
+from plurality.core.errors import ConfigurationError
 from service.domain import Item, Prompt, RawTokens
 
 BUCKETS = 10_000
 _PERSON = b"plurality-ab"
+_MIN_SECRET_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,25 @@ def derive_key(secret: bytes) -> bytes:
 
 PUBLIC_KEY = derive_key(b"plurality")
 """Used where no secret is configured: anybody can then compute which arm a unit is in."""
+
+
+def read_key(path: Path) -> bytes:
+    """The assignment's key from a file with a secret.
+
+    Raises:
+        ConfigurationError: unreadable, or a secret that could be guessed.
+    """
+    try:
+        secret = path.read_bytes().strip()
+    except OSError as error:
+        raise _wrong(path, error.strerror or "cannot be read") from None
+    if len(secret) < _MIN_SECRET_BYTES:
+        raise _wrong(path, f"holds less than {_MIN_SECRET_BYTES} bytes: `openssl rand -hex 32` makes a secret")
+    return derive_key(secret)
+
+
+def _wrong(path: Path, what: str) -> ConfigurationError:
+    return ConfigurationError(f"experiments.key_file: {path.name}: {what}", param="experiments.key_file")
 
 
 def bucket(key: bytes, experiment: str, unit: str) -> int:

@@ -24,7 +24,7 @@ _MICRO = 1_000_000
 
 
 class DefinitionTable:
-    """Every method raises FeedbackUnavailable where the database does not answer."""
+    """In a database that the caller closes. Every method raises FeedbackUnavailable where it does not answer."""
 
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
         self._database = database
@@ -62,10 +62,6 @@ class DefinitionTable:
         self._make()
         with self._database.write() as connection:
             return connection.execute(delete(_experiments).where(_experiments.c.name == name)).rowcount > 0
-
-    def close(self) -> None:
-        """Close every connection."""
-        self._database.close()
 
     def _make(self) -> None:
         if not self._made:

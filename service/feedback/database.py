@@ -38,6 +38,11 @@ class FeedbackStore:
         """Arguments and errors as of `Database`; connects at `open`, or at first use."""
         self._database = Database(url, create=create)
 
+    @property
+    def database(self) -> Database:
+        """Where it keeps them: others may keep tables of their own there, over the same connections."""
+        return self._database
+
     def open(self) -> None:
         """Raises as `Database.open`."""
         self._database.open()

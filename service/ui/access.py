@@ -11,9 +11,9 @@ from service.api.errors import STATUS
 from service.api.keys import Keys
 from service.drift.monitor import Watch
 from service.errors import Overloaded, Unauthorised, Unavailable
-from service.experiments.parts import ExperimentParts
-from service.feedback.parts import FeedbackParts
-from service.telemetry.metrics import Metrics
+from service.experiments.running import Experiments
+from service.feedback.intake import Intake
+from service.feedback.running import Feedback
 from service.ui.forms import EMPTY, Form, read_form
 from service.ui.render import failure_page, page
 from service.versions.live import Live
@@ -29,10 +29,10 @@ class Parts:
     caller: Caller
     live: Live
     keys: Keys
-    feedback: FeedbackParts
-    experiments: ExperimentParts
+    feedback: Feedback
+    intake: Intake
+    experiments: Experiments
     watch: Watch
-    metrics: Metrics
 
 
 async def form_of(request: Request) -> Form:

@@ -19,6 +19,7 @@ from service.ui.access import Parts, form_of, refused, status_of
 from service.ui.forms import Form
 from service.ui.render import page
 from service.versions.snapshot import Snapshot
+from service.wire import item
 
 MOST_ANSWERS = 6
 MOST_VERSIONS = 8
@@ -110,7 +111,7 @@ async def _scores(parts: Parts, request: Request, form: Form) -> list[dict[str, 
 
 
 def _result(scored: Scored, letters: Sequence[str]) -> dict[str, Any]:
-    items = [replies.item(outcome) for outcome in scored.outcomes]
+    items = [item(outcome) for outcome in scored.outcomes]
     pairs = [
         {"first": letters[i], "second": letters[j]}
         | replies.pair(scored.outcomes[i], scored.outcomes[j], scored.calibrator)

@@ -15,15 +15,14 @@ from fastapi.responses import Response
 
 from plurality.core.errors import PluralityError
 from service.api import votes as wire
-from service.api.errors import malformed
-from service.api.feedback import take_votes
 from service.errors import FeedbackConflict, InvalidInput, MalformedRequest, Unauthorised, UnknownReply
-from service.feedback.parts import Kept
 from service.feedback.records import JudgedPair, ScoredPair
+from service.feedback.running import Kept
 from service.feedback.tables import pair_key
 from service.ui.access import Parts, form_of, refused, status_of
 from service.ui.forms import Form
 from service.ui.render import page
+from service.wire import malformed
 
 TASKS = {
     "task1": {"single": "There is only one single correct choice to this prompt.",
@@ -134,12 +133,12 @@ async def _store(parts: Parts, form: Form, shown: Shown | None) -> str:
     except msgspec.ValidationError as error:
         raise malformed(error) from None
     try:
-        [reply] = await take_votes(parts.caller, parts.feedback, parts.metrics, [vote])
+        [became] = await parts.intake.take([wire.given(vote, 0, parts.caller.resolve)])
     except FeedbackConflict:
         return "You have voted on this pair before, and differently: the first vote stands."
-    if "error" in reply:
-        raise InvalidInput(reply["error"]["message"])
-    return "Your vote is stored." if reply["status"] == "stored" else "This vote was stored before."
+    if isinstance(became, PluralityError):
+        raise InvalidInput(became.message)
+    return "Your vote is stored." if became == "stored" else "This vote was stored before."
 
 
 def _wire(form: Form, shown: Shown) -> dict[str, Any]:

@@ -25,6 +25,7 @@ PACKAGES = (
 ROOMS = (
     "service.errors",
     "service.domain",
+    "service.wire",
     "service.settings",
     "service.telemetry",
     "service.engine",

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from service.api.schemas import WireItem
+from service.wire import WireItem
 from tests.e2e.process import plurality
 from tests.tiny import build_tiny_checkpoint, labelled_pairs
 

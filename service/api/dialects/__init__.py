@@ -24,12 +24,12 @@ from service.api.dialects.sglang import SGLANG, SGLANG_RERANK
 from service.api.dialects.slime import SLIME
 from service.api.dialects.tei import TEI
 from service.api.dialects.vllm import VLLM
-from service.api.errors import malformed, too_deep
 from service.api.openapi import alternatives
 from service.api.paths import Surface
 from service.api.shapes import ErrorShape
 from service.errors import MalformedRequest
 from service.settings import Settings
+from service.wire import malformed, too_deep
 
 ALL = (OPENRLHF, SLIME, ALIGN_ANYTHING, LLAMAFACTORY, VLLM, SGLANG, TEI, INFINITY, OIP, KSERVE)
 DIALECT_WIRE: tuple[type[Struct], ...] = tuple(

@@ -13,7 +13,6 @@ from fastapi.responses import Response
 from msgspec import Struct
 
 from service.api.calls import Caller
-from service.api.errors import UNKNOWN_FIELD, malformed, too_deep
 from service.api.shapes import ErrorShape
 from service.bundle.pointer import DEFAULT_ALIAS
 from service.domain import Item, Message, RawText, RawTokens, Reward, ScoreItem
@@ -21,6 +20,7 @@ from service.errors import MalformedRequest
 from service.scoring import Scored
 from service.telemetry.metrics import SHORT_DIGEST
 from service.versions.resident import ModelBundle
+from service.wire import UNKNOWN_FIELD, malformed, too_deep
 
 Json = dict[str, Any]
 Endpoint = Callable[[Caller, Request, bytes], Awaitable[Response]]

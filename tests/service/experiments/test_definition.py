@@ -10,9 +10,9 @@ from sqlalchemy import text
 
 from plurality.core.errors import ConfigurationError
 from service.errors import FeedbackUnavailable
+from service.experiments.assign import read_key
 from service.experiments.breaker import Breaker, BreakerRules
 from service.experiments.definition import Experiment, as_plain, continued, parse_experiment, read_file, since_of
-from service.experiments.parts import read_key
 from service.experiments.registry import Registry, Stored
 from service.experiments.table import DefinitionTable
 from service.feedback.connect import Database
@@ -223,7 +223,7 @@ def test_a_stored_definition_that_cannot_be_read(tmp_path: Path) -> None:
         connection.execute(text("UPDATE experiments SET definition = '{\"name\": 7}' WHERE name = 'tone'"))
     assert [stored.experiment.name for stored in table.load()] == ["other"]
     assert (table.delete("tone"), table.delete("tone")) == (True, False)
-    table.close()
+    database.close()
 
 
 def test_since() -> None:

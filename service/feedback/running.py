@@ -1,7 +1,6 @@
-"""The long-lived parts of feedback: the store and what remembers pairs for it. None of them without a URL."""
+"""Feedback while the process runs: the store, what remembers pairs for it, and their threads. None without a URL."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -13,9 +12,7 @@ from service.errors import FeedbackDisabled, FeedbackUnavailable
 from service.feedback.connect import POOL
 from service.feedback.database import FeedbackStore
 from service.feedback.recorder import Recorder
-from service.settings.groups import FeedbackSettings
 from service.telemetry.logs import get_logger
-from service.telemetry.metrics import Metrics
 
 Result = TypeVar("Result")
 
@@ -35,7 +32,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class FeedbackParts:
+class Feedback:
     """One for a process."""
 
     kept: Kept | None
@@ -75,17 +72,3 @@ class FeedbackParts:
             await self.kept.call(self.kept.recorder.close)
             await self.kept.call(self.kept.store.close)
             self.kept.threads.shutdown(wait=False)
-
-
-def build_feedback(settings: FeedbackSettings, metrics: Metrics) -> FeedbackParts:
-    """Wire the parts; nothing is connected yet.
-
-    Raises:
-        ConfigurationError: a URL of another database, or PostgreSQL without its driver.
-    """
-    if settings.url is None:
-        return FeedbackParts(None, remember=False)
-    store = FeedbackStore(settings.url.get_secret_value())
-    dropped = metrics.feedback_remember_dropped.inc
-    recorder = Recorder(store, hours=settings.remember_hours, dropped=dropped, clock=time.time)
-    return FeedbackParts(Kept(store, recorder), settings.remember)

@@ -1,0 +1,132 @@
+"""Items and pairs as JSON, in requests and in files. Closed and strict: no unknown fields, no coercion, no NaN.
+
+msgspec structs: JSON is decoded straight into these records. What is wrong with it is said without quoting it.
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from plurality.core.errors import PluralityError
+from service.domain import Message, Outcome, Reward, ScoreItem
+from service.errors import MalformedRequest
+
+Text = Annotated[str, Meta(description="Any Unicode text, empty included.")]
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+
+
+UNKNOWN_FIELD = "Object contains unknown field"
+_WITHOUT_QUOTE = {
+    UNKNOWN_FIELD: "an unknown field is present",
+    "Invalid enum value": "not one of the allowed values",
+}
+
+
+_REASON = re.compile(r"(?P<reason>.*?)(?: - at `\$(?P<path>[A-Za-z0-9_\[\].]*)`)?", re.DOTALL)
+_HOLDERS = frozenset({
+    "items", "pairs", "prompt", "messages", "inputs", "outputs", "parameters", "instances", "documents",
+    "votes",
+})  # fmt: skip
+"""Fields that hold records. An unknown field's place is named by these alone: its own name may look like a place."""
+
+
+class Wire(Struct, forbid_unknown_fields=True, gc=False):
+    """A closed record."""
+
+
+class WireMessage(Wire):
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: Text
+
+
+WirePrompt = Annotated[
+    str | list[WireMessage], Meta(description="The prompt, or the conversation that the response answers.")
+]
+
+
+def to_item(prompt: str | list[WireMessage], response: str) -> ScoreItem:
+    """A wire prompt and a response as the domain's item."""
+    if isinstance(prompt, str):
+        return ScoreItem(prompt, response)
+    return ScoreItem(tuple(Message(turn.role, turn.content) for turn in prompt), response)
+
+
+Source = Annotated[
+    str | None,
+    Meta(description="Where the prompt is from: its own temperature, where the version has one (see /models)."),
+]
+
+
+class WireItem(Wire):
+    """A response and what it answers."""
+
+    prompt: WirePrompt
+    response: Text
+
+
+class WirePair(Wire):
+    """Two responses to one prompt."""
+
+    prompt: WirePrompt
+    response_a: Text
+    response_b: Text
+    source: Source = None
+
+
+class WireVotes(Wire):
+    """How many judged each response the better one; a tie is half a vote for each."""
+
+    a: Annotated[int, Meta(ge=0, le=2**31 - 1)]
+    b: Annotated[int, Meta(ge=0, le=2**31 - 1)]
+    tie: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
+
+
+class ComparePair(WirePair, kw_only=True):
+    """Two responses to one prompt and, where it is known, what people said."""
+
+    label: Annotated[Share | None, Meta(description="P(a preferred): 1, 0, 0.5 for a tie, or a fraction.")] = None
+    votes: WireVotes | None = None
+
+
+def item(outcome: Outcome) -> dict[str, Any]:
+    """One scored item: its reward, or its own error."""
+    if isinstance(outcome, Reward):
+        return {
+            "reward": outcome.value,
+            "tokens": outcome.tokens,
+            "truncated": outcome.cut_tokens > 0,
+            "cut_tokens": outcome.cut_tokens,
+        }
+    nothing = dict.fromkeys(("reward", "tokens", "truncated", "cut_tokens"))
+    return {**nothing, "error": item_error(outcome)}
+
+
+def item_error(error: PluralityError) -> dict[str, str]:
+    """An item's own error, inside a 200 reply."""
+    return {"code": error.code, "message": error.message}
+
+
+def malformed(error: msgspec.DecodeError | UnicodeDecodeError) -> MalformedRequest:
+    """The first thing wrong with a body, by place and kind; never its content.
+
+    Names of unknown fields and values of closed sets are the caller's text too: msgspec quotes them, we do not.
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return MalformedRequest("the body is not UTF-8")
+    found = _REASON.fullmatch(str(error))
+    reason, path = (found["reason"], (found["path"] or "").lstrip(".")) if found else (str(error), "")
+    for quoted, plain in _WITHOUT_QUOTE.items():
+        if reason.startswith(quoted):
+            reason = plain
+    if str(error).startswith(UNKNOWN_FIELD) and not _HOLDERS.issuperset(re.findall(r"\w*[A-Za-z_]\w*", path)):
+        path = ""
+    return MalformedRequest(f"{reason} (at {path or 'the top of the body'})", param=path or None)
+
+
+def too_deep() -> MalformedRequest:
+    """For what would need more stack than there is."""
+    return MalformedRequest("the body is nested too deeply")
