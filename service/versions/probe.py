@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from service.bundle.open import MODEL_FILE, TOKENIZER_FILE
@@ -24,6 +25,12 @@ _MEMORY_FLOOR = 2 * 2**30
 _MEMORY_FACTOR = 4
 """On top, by size of the files: their bytes, the session's copy, its optimised copy, and what a run needs."""
 _CHILD = "service.versions.probe_child"
+_HOME = str(Path(__file__).resolve().parents[2])
+_START = (
+    "import runpy, sys; home, module = sys.argv[1:3]; del sys.argv[1:3]; sys.path.insert(0, home); import service; "
+    "sys.path.remove(home); runpy.run_module(module, run_name='__main__')"
+)
+"""Another `service` that comes first on the path, such as a folder of the user's, is not the one to run."""
 _ANSWER_BYTES = 64 * 1024
 _MOST_TOKENS = 512
 
@@ -73,7 +80,7 @@ class Probe:
     def _wait(self, asked: int, answered: int) -> int | None:
         """The child's exit code; None: it was still running when its time was over."""
         self._child = child = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-P", "-m", _CHILD, str(os.getpid())],
+            [sys.executable, "-P", "-c", _START, _HOME, _CHILD, str(os.getpid())],
             stdin=asked,
             stdout=answered,
             stderr=subprocess.DEVNULL,

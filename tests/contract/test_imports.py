@@ -1,10 +1,13 @@
 """Imports point one way, and the service never meets torch."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Sequence
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -144,6 +147,24 @@ def test_torch_stays_out_of_the_service() -> None:
         for path, names in modules(package):
             bad = {name for name in names if name.split(".")[0] in OFFLINE_ONLY | {"pickle", "joblib"}}
             assert not bad, f"{path.relative_to(ROOT)} imports {sorted(bad)}"
+
+
+def test_what_serving_imports_is_declared() -> None:
+    """Each distribution that the service imports is a dependency of ours, not only of another dependency."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["cpu"]]
+    declared = {_normal(re.split(r"[\[<>=!~ ]", line)[0]) for line in wanted}
+    ours = {"plurality", "service", *sys.stdlib_module_names}
+    found = packages_distributions()
+    for package in ("plurality.core", "plurality.stats", "service"):
+        for path, names in modules(package):
+            used = {name.split(".")[0] for name in names} - ours
+            bad = {name for name in used if not declared & {_normal(one) for one in found.get(name, [name])}}
+            assert not bad, f"{path.relative_to(ROOT)} imports {sorted(bad)}, which pyproject.toml does not name"
+
+
+def _normal(distribution: str) -> str:
+    return distribution.lower().replace("_", "-")
 
 
 def test_the_client_stands_alone() -> None:

@@ -57,10 +57,12 @@ class Served:
 
 
 @contextmanager
-def serving(store: Path | str, *flags: str, module: str = "plurality") -> Iterator[Served]:
+def serving(
+    store: Path | str, *flags: str, module: str = "plurality", cwd: Path = ROOT, env: dict[str, str] | None = None
+) -> Iterator[Served]:
     """`plurality serve` on free loopback ports."""
     command = [sys.executable, "-m", module, "serve", "--store", str(store), "--port", "0", "--ops-port", "0", *flags]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=cwd, env=env)
     served = Served(process)
     try:
         listening = served.read_until("listening")
