@@ -15,6 +15,7 @@ from service.repository.formats import ChatFormat, PairFormat
 from service.repository.manifest import Golden, Manifest
 from service.repository.store import VerifiedFiles, read_verified
 from service.runtime.backend import Backend, pad
+from service.runtime.integer import check_integer_products
 from service.runtime.ort import Device, OrtBackend
 from service.tokenise import Tokeniser
 
@@ -54,7 +55,14 @@ def load_model(directory: Path, *, device: Device = "cpu", threads: int | None =
 
 
 def open_model(files: VerifiedFiles, *, device: Device, threads: int | None) -> LoadedModel:
-    """Open tokeniser and session from verified bytes."""
+    """Open tokeniser and session from verified bytes.
+
+    Raises:
+        BundleRejected: with the reason; `arithmetic`: this CPU would give an int8 version other rewards.
+        ConfigurationError: the device is not there.
+    """
+    if quantization := files.manifest.integer_products:
+        check_integer_products(quantization.largest_pair)
     contents = dict(files.contents)
     files.manifest.file(MODEL_FILE)
     files.manifest.file(TOKENIZER_FILE)
