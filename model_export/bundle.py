@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_export.checkpoint import Checkpoint
+from model_export.int8 import INT8
 from service.bundle.manifest import (
     Calibration,
     Fidelity,
@@ -30,8 +31,9 @@ _GOLDEN_LONGEST = 400
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 _GOLDEN_TOLERANCE: Mapping[Precision, float] = {"fp32": 1e-4, "fp16": 0.05, "int8": 0.1}
 """Of a golden reward, relative to the rewards' standard deviation, or to 1 if that is more. Kernels differ: int8
-between processors; fp16 is exported on a CPU, which rounds less often than the GPU that serves it (seen on random
-weights: 0.026 from torch). A foreign tokeniser or other weights are off by far more."""
+where a value lies between two of its steps (at most 0.038 between three x86 kernels, ADR 0011); fp16 is exported on a
+CPU, which rounds less often than the GPU that serves it (seen on random weights: 0.026 from torch). A foreign
+tokeniser or other weights are off by far more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ def build_manifest(
         created=now(),
         objective=checkpoint.record.objective,
         precision=version.precision,
+        quantization=INT8 if version.precision == "int8" else None,
         input_format=checkpoint.format,
         center=version.center,
         calibration=version.calibration,

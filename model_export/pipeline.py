@@ -14,6 +14,7 @@ from model_export.checkpoint import Checkpoint
 from model_export.errors import ExportError, FidelityError
 from model_export.fit_calibration import Method, calibrate
 from model_export.fp16 import check_range, convert_fp16
+from model_export.int8 import check_products
 from model_export.pairs import LabelledPair, pair_items
 from model_export.publish import next_sequence, write_version
 from model_export.sample_texts import sample_items
@@ -125,7 +126,9 @@ def _convert(checkpoint: Checkpoint, precision: Precision, fp32: Sequence[Path],
     source = _model_file(fp32)
     folder = source.parent.parent
     if precision == "int8":
-        return quantise_int8(source, folder)
+        files = quantise_int8(source, folder)
+        check_products(_model_file(files))
+        return files
     if precision == "fp16":
         files = convert_fp16(source, folder)
         longest_last = sorted(run.encodings, key=len)

@@ -7,8 +7,9 @@ library and Jinja only. Sets its own limits before it reads a word of the templa
 import json
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import cycle
 from typing import Any
 
 import jinja2.debug  # what Jinja would otherwise import in the middle of an error
@@ -18,20 +19,49 @@ from jinja2.exceptions import SecurityError
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-_OTHER_DAY = timedelta(days=400, hours=13, minutes=7, seconds=11)
+Talk = list[dict[str, str]]
+
+
+def _instants() -> Iterator[datetime]:
+    """Every day of leap years, then every year from 1970 to 2100: with every hour of every weekday, minute and second.
+
+    Steps have no factor in common with what they count, so that a few instants in a row differ in everything.
+    """
+    days = [datetime(1972 + place % 32 * 4, 1, 1) + timedelta(place * 139 % 366) for place in range(366)]  # noqa: DTZ001
+    days += [datetime(1970 + place, 1, 1) + timedelta(place * 139 % 365) for place in range(131)]  # noqa: DTZ001
+    had = [0] * 7
+    for place, day in enumerate(days):
+        weekday = day.weekday()
+        hour = (had[weekday] * 7 + weekday * 5) % 24
+        had[weekday] += 1
+        yield day.replace(hour=hour, minute=place * 7 % 60, second=place * 11 % 60, microsecond=place * 2003)
+
+
+_FIRST, *_OTHERS = _instants()
+"""Fixed, so that what is found does not depend on when it is looked for."""
 
 
 class Clock:
-    """What a template sees of the time; remembers whether it looked."""
+    """What a template sees of the time, which is never the machine's; remembers whether it looked."""
 
     def __init__(self) -> None:
-        self.offset = timedelta(0)
+        self.now = _FIRST
         self.asked = False
+        self._in_turn = cycle(_OTHERS)
+        self._orders: set[tuple[str, ...]] = set()
 
-    def strftime_now(self, form: str) -> str:
+    def strftime_now(self, format: str) -> str:  # noqa: A002 - transformers' name for it, which a template may write
         self.asked = True
-        # Local time without a zone is what transformers gives to templates.
-        return (datetime.now() + self.offset).strftime(form)  # noqa: DTZ005
+        # Time without a zone is what transformers gives to templates.
+        return self.now.strftime(format)
+
+    def others(self, talk: Talk) -> Sequence[datetime]:
+        """When else to render: at all instants for the first of an order of roles, at the next one for each later."""
+        order = tuple(turn["role"] for turn in talk)
+        if order in self._orders:
+            return [next(self._in_turn)]
+        self._orders.add(order)
+        return _OTHERS
 
 
 class Generation(jinja2.ext.Extension):
@@ -92,17 +122,18 @@ class DatedError(Exception):
     """The template writes the time into the text."""
 
 
-def _render(template: jinja2.Template, clock: Clock, talk: list[dict[str, str]], variables: dict[str, Any]) -> Any:
-    clock.offset, clock.asked = timedelta(0), False
+def _render(template: jinja2.Template, clock: Clock, talk: Talk, variables: dict[str, Any]) -> str | None:
+    clock.now, clock.asked = _FIRST, False
     text = _once(template, talk, variables)
     if clock.asked:
-        clock.offset = _OTHER_DAY
-        if _once(template, talk, variables) != text:
-            raise DatedError
+        for instant in clock.others(talk):
+            clock.now = instant
+            if _once(template, talk, variables) != text:
+                raise DatedError
     return text
 
 
-def _once(template: jinja2.Template, talk: list[dict[str, str]], variables: dict[str, Any]) -> str | None:
+def _once(template: jinja2.Template, talk: Talk, variables: dict[str, Any]) -> str | None:
     messages = [dict(turn) for turn in talk]
     try:
         return template.render(messages=messages, tools=None, documents=None, add_generation_prompt=False, **variables)

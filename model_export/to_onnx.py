@@ -16,6 +16,7 @@ from onnxruntime.transformers.optimizer import optimize_model
 from optimum.exporters.onnx import onnx_export_from_model
 
 from model_export.checkpoint import Checkpoint
+from model_export.int8 import bound_products
 from service.bundle.open import MODEL_FILE
 
 _OPSET = 18
@@ -46,7 +47,7 @@ def export_fp32(checkpoint: Checkpoint, directory: Path) -> list[Path]:
 
 
 def quantise_int8(fp32: Path, directory: Path) -> list[Path]:
-    """Dynamic int8 weights and activations of every matrix product.
+    """Dynamic int8 weights and activations of every matrix product, with weights that no CPU's kernels saturate on.
 
     Activations are scaled by tensor, so the service runs an int8 version one text a call (DESIGN §8.2).
     """
@@ -58,20 +59,22 @@ def quantise_int8(fp32: Path, directory: Path) -> list[Path]:
             target / MODEL_FILE,
             weight_type=QuantType.QInt8,
             per_channel=True,
-            nodes_to_exclude=_kept_in_float(fp32),
+            nodes_to_exclude=kept_in_float(fp32),
             # Fused operators hide the type of what flows between them from the quantiser.
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
+    bound_products(fp32, target / MODEL_FILE)
     return model_files(target)
 
 
-def _kept_in_float(path: Path) -> list[str]:
+def kept_in_float(path: Path) -> list[str]:
     """The layers whose inputs have outliers that one scale a tensor cannot hold: after the activation, and the head.
 
     On a fine-tuned MiniLM Spearman to fp32 rose from 0.9918 to 0.9964, and accuracy lost went from 1 point to 0.
     """
     graph = onnx.load(path, load_external_data=False).graph
-    return [node.name for node in graph.node if _SENSITIVE.search(node.name)]
+    kept = [node.name for node in graph.node if _SENSITIVE.search(node.name)]
+    return [*kept, *(f"{name}_MatMul" for name in kept)]  # the quantizer first renames a Gemm so
 
 
 def _fuse(source: Path, target: Path, config: Any, kind: str) -> None:

@@ -126,6 +126,21 @@ class Golden(Closed):
     reward: float
 
 
+class Quantization(Closed):
+    """How an int8 file holds its matrices, and so which integer products a CPU must compute exactly."""
+
+    activations: Literal["uint8"] = "uint8"
+    """Quantized at run time with one scale a tensor."""
+    weights: Literal["int8"] = "int8"
+    """Symmetric, with one scale an output channel."""
+    largest_pair: int = Field(ge=2, le=256)
+    """Bound of |w[2i]| + |w[2i+1]| in every channel: with 128 the sum of two products stays in 16 bits on every CPU."""
+
+
+UNBOUNDED = Quantization(largest_pair=254)
+"""Of int8 manifests that were written before weights were bounded: exact only where kernels do not saturate."""
+
+
 class Fidelity(Closed):
     """How near this file's rewards are to the checkpoint's, through the service's own tokeniser and runner."""
 
@@ -160,6 +175,8 @@ class Manifest(Closed):
     created: str
     objective: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9+_-]{0,31}$")]
     precision: Precision
+    quantization: Quantization | None = None
+    """Of an int8 version; None: not quantized, or an int8 version of weights without a bound."""
     input_format: InputFormat
     center: float
     """Subtracted from the logit, so that the reference set's mean reward is 0 and versions share a zero."""
@@ -176,6 +193,11 @@ class Manifest(Closed):
     def calibrator(self) -> Calibrator:
         """P(a preferred) of a difference of rewards; the raw one while uncalibrated."""
         return self.calibration.calibrator if self.calibration else UNCALIBRATED
+
+    @property
+    def integer_products(self) -> Quantization | None:
+        """What the machine's 8-bit arithmetic must do for this version; None where it has no part in it."""
+        return self.quantization or (UNBOUNDED if self.precision == "int8" else None)
 
     def file(self, name: str) -> FileEntry:
         """The entry of a file that every bundle must have."""

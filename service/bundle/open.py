@@ -15,6 +15,7 @@ from service.bundle.store import VerifiedFiles, read_verified
 from service.bundle.tokenize import Tokeniser
 from service.domain import Device, Encoding, Message, Outcome, Prompt, Reward, ScoreItem
 from service.engine.backend import Backend, pad
+from service.engine.integer import check_integer_products
 from service.engine.ort import OrtBackend
 from service.errors import BundleRejected, EngineError, NonFiniteReward
 
@@ -68,7 +69,14 @@ def load_model(directory: Path, *, device: Device = "cpu", threads: int | None =
 
 
 def open_model(files: VerifiedFiles, *, device: Device, threads: int | None) -> LoadedModel:
-    """Open tokeniser and session from verified bytes."""
+    """Open tokeniser and session from verified bytes.
+
+    Raises:
+        BundleRejected: with the reason; `arithmetic`: this CPU would give an int8 version other rewards.
+        ConfigurationError: the device is not there.
+    """
+    if quantization := files.manifest.integer_products:
+        check_integer_products(quantization.largest_pair)
     contents = dict(files.contents)
     files.manifest.file(MODEL_FILE)
     files.manifest.file(TOKENIZER_FILE)

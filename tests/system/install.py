@@ -7,7 +7,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-PACKAGES: Mapping[str, str] = {"chromium": "chromium", "postgresql": "initdb", "prometheus": "promtool"}
+PACKAGES: Mapping[str, str] = {
+    "chromium": "chromium",
+    "postgresql": "initdb",
+    "prometheus": "promtool",
+    "qemu-user": "qemu-x86_64",
+}
 """A program of each package: it is installed where that is found."""
 _FOLDERS = "/usr/lib/postgresql/*/bin"
 """Where Debian keeps programs that are not on the path."""
