@@ -4,7 +4,7 @@ Interleaved rounds of the same texts:
   service   a real `plurality serve --device cuda` process over HTTP, a closed loop of clients; fp16 and fp32
   direct    the same bundle through onnxruntime-CUDA with IO binding: the offline limit
   torch     transformers in fp16 with sdpa, padded; results fetched once, at the end
-The service tokenises, pads and answers within its time; direct and torch get batches that were tokenised, sorted by
+The service tokenizes, pads and answers within its time; direct and torch get batches that were tokenized, sorted by
 length and padded before, so both ratios are against the engine alone.
 
 Targets: service over direct >= 0.9, service fp16 over torch fp16 >= 1.2. Prints each round, writes docs/results/gpu.md.
@@ -40,7 +40,7 @@ from plurality.synthetic.encoder import DEMO_MODEL, resolve_model
 from service.bundle.manifest import Precision
 from service.bundle.open import load_model
 from service.bundle.store import version_directory
-from service.bundle.tokenize import Tokeniser
+from service.bundle.tokenize import ItemTokenizer
 from service.domain import Batch, Device, Encoding, ScoreItem
 from service.engine.backend import Backend, pad
 from service.engine.ort import check_runtime
@@ -95,7 +95,7 @@ def measure(options: argparse.Namespace) -> Rates:
         found = export(checkpoint, Target(store, "bench", PRECISIONS, ("fp16",)))
         if len(found) < len(PRECISIONS):
             raise SystemExit("a precision was refused: nothing to compare")
-        ready = batches(checkpoint.tokeniser, items, options.batch)
+        ready = batches(checkpoint.tokenizer, items, options.batch)
         contenders: dict[str, Callable[[], float]] = {}
         url = stack.enter_context(service(store))
         for precision, entry in zip(PRECISIONS, found, strict=True):
@@ -145,10 +145,10 @@ async def _closed_loop(url: str, requests: Sequence[dict[str, Any]], concurrency
         return time.perf_counter() - started
 
 
-def batches(tokeniser: Tokeniser, items: Sequence[ScoreItem], size: int) -> list[Batch]:
+def batches(tokenizer: ItemTokenizer, items: Sequence[ScoreItem], size: int) -> list[Batch]:
     """Sorted by length, so that little is padding."""
-    encodings = sorted((entry for entry in tokeniser.encode(items) if isinstance(entry, Encoding)), key=len)
-    pad_id = tokeniser.format.pad_id
+    encodings = sorted((entry for entry in tokenizer.encode(items) if isinstance(entry, Encoding)), key=len)
+    pad_id = tokenizer.format.pad_id
     return [pad(encodings[start : start + size], pad_id) for start in range(0, len(encodings), size)]
 
 

@@ -1,7 +1,7 @@
 """`python -m benchmarks.hot_path`: what a request costs around the engine, with an engine that costs next to nothing.
 
 A random two-layer model of width 32 is served by a real process. Prints, for interleaved rounds, the p50 of a lone
-request less that of a direct call (tokenise and run), and the server's CPU time a request under load; with --flame
+request less that of a direct call (tokenize and run), and the server's CPU time a request under load; with --flame
 also a flame graph by py-spy (`pip install py-spy`). Writes docs/results/hot-path.md.
 """
 

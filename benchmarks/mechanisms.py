@@ -46,7 +46,7 @@ CASES = (
     Case("lanes x threads from the profile (off: one lane)", {"BATCHING__LANES": "1"}, "mixed"),
     Case("lanes x threads from the profile (off: one lane), int8", {"BATCHING__LANES": "1"}, "mixed", "int8"),
     Case("identical items in flight computed once", {"BATCHING__DEDUPE": "false"}, "repeated"),
-    Case("a shared prompt tokenised once", {"BATCHING__SHARE_PROMPTS": "false"}, "group", "int8"),
+    Case("a shared prompt tokenized once", {"BATCHING__SHARE_PROMPTS": "false"}, "group", "int8"),
 )  # fmt: skip
 
 

@@ -55,9 +55,9 @@ def planned_padding(lengths: Sequence[int], policy: Policy) -> float:
 
 
 def offline(tuned: TunedModel, policy: Policy, items: Sequence[ScoreItem]) -> Rate:
-    """Tokenise everything, cut it into the batches of least predicted time, run them on the profile's lanes."""
+    """Tokenize everything, cut it into the batches of least predicted time, run them on the profile's lanes."""
     wall, cpu = time.perf_counter(), time.process_time()
-    encoded = [entry for entry in tuned.model.tokeniser.encode(items) if isinstance(entry, Encoding)]
+    encoded = [entry for entry in tuned.model.tokenizer.encode(items) if isinstance(entry, Encoding)]
     encoded.sort(key=len)
     ends = partition([len(entry) for entry in encoded], policy)
     batches = [encoded[start:end] for start, end in pairwise([0, *ends])]

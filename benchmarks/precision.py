@@ -27,8 +27,8 @@ from tqdm import tqdm
 
 from benchmarks.report import machine
 from model_export.checkpoint import open_checkpoint
-from model_export.pairs import LabelledPair, pair_items
-from model_export.to_onnx import export_fp32, kept_in_float, quantise_int8, quiet
+from model_export.pairs import LabeledPair, pair_items
+from model_export.to_onnx import export_fp32, kept_in_float, quantize_int8, quiet
 from model_export.verify import Measured, compare, run_backend
 from plurality.stats.comparison import mcnemar
 from plurality.synthetic.encoder import DEMO_MODEL, resolve_model
@@ -64,14 +64,14 @@ def main() -> int:
     return 0
 
 
-def split(source: Path, count: int, tested: int) -> tuple[list[LabelledPair], list[LabelledPair]]:
+def split(source: Path, count: int, tested: int) -> tuple[list[LabeledPair], list[LabeledPair]]:
     """Pairs to train on and pairs of debates that none of those belongs to."""
-    debates: dict[str, list[LabelledPair]] = {}
+    debates: dict[str, list[LabeledPair]] = {}
     with gzip.open(source, "rt") as lines:
         for line in lines:
             row = json.loads(line)
             if (label := fraction(row)) is not None:
-                pair = LabelledPair(row["debateMetaData"]["title"], row["arg1"]["text"], row["arg2"]["text"], label)
+                pair = LabeledPair(row["debateMetaData"]["title"], row["arg1"]["text"], row["arg2"]["text"], label)
                 debates.setdefault(row["_source_file"], []).append(pair)
     names = sorted(debates)
     random.Random(0).shuffle(names)
@@ -87,7 +87,7 @@ def fraction(row: Any) -> float | None:
     return first / (first + second) if first + second else None
 
 
-def train_on(pairs: Sequence[LabelledPair], output: Path) -> None:
+def train_on(pairs: Sequence[LabeledPair], output: Path) -> None:
     """A Bradley-Terry baseline, lower half frozen."""
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "train.jsonl"
@@ -104,7 +104,7 @@ def train_on(pairs: Sequence[LabelledPair], output: Path) -> None:
         train(config, say=print)
 
 
-def rows(pairs: Sequence[LabelledPair]) -> Iterator[dict[str, object]]:
+def rows(pairs: Sequence[LabeledPair]) -> Iterator[dict[str, object]]:
     """The canonical rows; a majority is the label, even votes are left out."""
     for number, pair in enumerate(pairs):
         if pair.label != 0.5:
@@ -117,7 +117,7 @@ def rows(pairs: Sequence[LabelledPair]) -> Iterator[dict[str, object]]:
             }
 
 
-def report(directory: Path, test: Sequence[LabelledPair], rounds: int) -> None:
+def report(directory: Path, test: Sequence[LabeledPair], rounds: int) -> None:
     """Each scheme against the fused fp32 file, one text a run as int8 is served."""
     checkpoint = open_checkpoint(str(directory))
     encodings = checkpoint.encode(pair_items(test))
@@ -176,7 +176,7 @@ def _blockwise(fp32: Path, folder: Path) -> Path:
 
 
 SCHEMES: Mapping[str, Callable[[Path, Path], Path]] = {
-    "int8 as exported: signed, bounded pairs": lambda fp32, folder: quantise_int8(fp32, folder)[0],
+    "int8 as exported: signed, bounded pairs": lambda fp32, folder: quantize_int8(fp32, folder)[0],
     "signed, full range": _dynamic(weight_type=QuantType.QInt8, per_channel=True),
     "signed, reduce_range": _dynamic(weight_type=QuantType.QInt8, per_channel=True, reduce_range=True),
     "unsigned, per channel": _dynamic(weight_type=QuantType.QUInt8, per_channel=True),

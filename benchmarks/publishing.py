@@ -1,6 +1,6 @@
 """`python -m benchmarks.publishing`: 40 versions published while requests of 256 items come at half the capacity.
 
-Stamped models prove of each reward which version's weights and tokeniser made it. Reports what was answered, whether
+Stamped models prove of each reward which version's weights and tokenizer made it. Reports what was answered, whether
 every version was met, whether any reply was of two, and the p99 beside that of the same load without publishing.
 Writes docs/results/versions.md.
 """

@@ -65,7 +65,7 @@ class Record:
     items: int
     wall_s: float
     cpu_s: float
-    """Of the server, its children included; for the offline limit of the engine and tokeniser."""
+    """Of the server, its children included; for the offline limit of the engine and tokenizer."""
     driver_cpu_s: float = 0.0
     p50_ms: float | None = None
     p99_ms: float | None = None
@@ -165,7 +165,7 @@ class Bench:
         with opened(self._workload.store, MODEL, digest, self._work) as (tuned, policy):
             offline(tuned, policy, self._texts[:32])
             rate = offline(tuned, policy, self._texts)
-            encoded = tuned.model.tokeniser.encode(self._texts)
+            encoded = tuned.model.tokenizer.encode(self._texts)
             self.lengths = [len(entry) for entry in encoded if isinstance(entry, Encoding)]
             self.padding[precision] = planned_padding(self.lengths, policy)
             self.lanes[precision] = f"{tuned.profile.lanes} lanes x {tuned.profile.threads} threads"
@@ -175,7 +175,7 @@ class Bench:
         )
 
     def _direct(self, number: int, precision: str, model: LoadedModel) -> None:
-        """A direct call a text, tokenisation included: what a lone request is compared with."""
+        """A direct call a text, tokenization included: what a lone request is compared with."""
         times, cpu = [], time.process_time()
         for item in self._texts[: self._lone]:
             began = time.perf_counter()

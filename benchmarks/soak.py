@@ -2,7 +2,7 @@
 
 Open loop at 0.6 of the capacity, all kinds of requests: single items, groups, refused ones. Resident memory is read
 every few seconds; the slope of the part after the warm-up comes with a 95% interval by a moving-block bootstrap of the
-residuals, for neighbouring samples are alike. Writes docs/results/soak.md and a plot.
+residuals, for neighboring samples are alike. Writes docs/results/soak.md and a plot.
 """
 
 import argparse

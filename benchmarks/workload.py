@@ -15,7 +15,7 @@ from benchmarks.peers.process import ModelFiles
 from model_export.checkpoint import open_checkpoint
 from model_export.pipeline import Target, export
 from model_export.sample_texts import sample_words
-from model_export.to_onnx import quantise_int8
+from model_export.to_onnx import quantize_int8
 from plurality.synthetic.encoder import DEMO_MODEL, resolve_model
 from plurality.synthetic.generate import DemoDataConfig, generate, write_jsonl
 from plurality.training.config import TrainConfig
@@ -82,15 +82,15 @@ def _trained(work: Path, say: Callable[[str], None]) -> Path:
 def _for_peers(work: Path, source: Path, store: Path, digests: dict[str, str]) -> ModelFiles:
     folder = work / "peers"
     fp32 = version_directory(store, MODEL, digests["fp32"]) / MODEL_FILE
-    checkpoint, plain, quantised = folder / "checkpoint", folder / "fp32" / "model.onnx", folder / "int8" / "model.onnx"
-    if not quantised.exists():
+    checkpoint, plain, quantized = folder / "checkpoint", folder / "fp32" / "model.onnx", folder / "int8" / "model.onnx"
+    if not quantized.exists():
         opened = open_checkpoint(str(source))
         opened.model.save_pretrained(checkpoint)
         AutoTokenizer.from_pretrained(source).save_pretrained(checkpoint)
         plain.parent.mkdir(parents=True, exist_ok=True)
         plain.write_bytes(fp32.read_bytes())
-        quantise_int8(plain, folder)
-    return ModelFiles(checkpoint, plain, quantised)
+        quantize_int8(plain, folder)
+    return ModelFiles(checkpoint, plain, quantized)
 
 
 def make_texts(count: int, *, mean_tokens: int = 200, seed: int = 11) -> list[ScoreItem]:

@@ -7,7 +7,7 @@
     template.py         renders a stranger's template: a limited process of its own, template_child.py
     to_onnx.py          torch -> ONNX -> fused fp32 or int8
     fp16.py             fused fp32 -> fp16, and whether its activations stay in range
-    verify.py           the file against torch, through the service's own tokeniser and runner
+    verify.py           the file against torch, through the service's own tokenizer and runner
     fit_calibration.py  temperature, power or isotonic on held-out pairs
     bundle.py           statistics, golden inputs, manifest
     publish.py          stage, fsync, rename, move the pointer

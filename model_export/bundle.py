@@ -33,7 +33,7 @@ _GOLDEN_TOLERANCE: Mapping[Precision, float] = {"fp32": 1e-4, "fp16": 0.05, "int
 """Of a golden reward, relative to the rewards' standard deviation, or to 1 if that is more. Kernels differ: int8
 where a value lies between two of its steps (at most 0.038 between three x86 kernels, ADR 0011); fp16 is exported on a
 CPU, which rounds less often than the GPU that serves it (seen on random weights: 0.026 from torch). A foreign
-tokeniser or other weights are off by far more."""
+tokenizer or other weights are off by far more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Version:
 
 
 def reward_statistics(rewards: NDArray[np.float64]) -> RewardStatistics:
-    """Of centred rewards, shape [N]."""
+    """Of centered rewards, shape [N]."""
     quantiles = np.quantile(rewards, _QUANTILES)
     return RewardStatistics(
         count=len(rewards),

@@ -1,4 +1,4 @@
-"""A reward model as torch knows it: a sequence classifier with one label, its fast tokeniser, its input format."""
+"""A reward model as torch knows it: a sequence classifier with one label, its fast tokenizer, its input format."""
 
 import json
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from model_export.detect_format import detect_format, published_pad_id
 from model_export.errors import UnsupportedModel
 from model_export.pooling import pool_by_mask
 from service.bundle.formats import ChatFormat, InputFormat, PairFormat
-from service.bundle.tokenize import Tokeniser
+from service.bundle.tokenize import ItemTokenizer
 from service.domain import Encoding, ScoreItem
 from service.engine.backend import pad
 
 TRAINING_RECORD = "plurality.json"
 """Written beside the weights by our trainer: input format, objective, configuration, data digests."""
 FUSED_ATTENTION_TYPES = frozenset({"bert", "roberta", "xlm-roberta", "distilbert", "electra", "camembert"})
-"""The ORT graph optimiser fuses attention only as `eager` spells it: 6 of 6 MiniLM layers, against 0 with sdpa."""
+"""The ORT graph optimizer fuses attention only as `eager` spells it: 6 of 6 MiniLM layers, against 0 with sdpa."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,14 @@ class Checkpoint:
 
     source: str
     model: Any
-    tokeniser: Tokeniser
+    tokenizer: ItemTokenizer
     record: TrainingRecord
     new_weights: tuple[str, ...] = ()
     """Names of the weights that the source lacks, started at random: a new head, and a new pooler before it."""
 
     @property
     def format(self) -> PairFormat | ChatFormat:
-        return self.tokeniser.format
+        return self.tokenizer.format
 
     @torch.inference_mode()
     def logits(self, encodings: Sequence[Encoding], *, double: bool = False) -> list[float]:
@@ -72,9 +72,9 @@ class Checkpoint:
         return float(self.model(**tensors).logits[0, 0])
 
     def encode(self, items: Sequence[ScoreItem]) -> list[Encoding]:
-        """Tokenise through the service's own tokeniser; raises the first item's error, if any."""
+        """Tokenize through the service's own tokenizer; raises the first item's error, if any."""
         encodings: list[Encoding] = []
-        for entry in self.tokeniser.encode(items):
+        for entry in self.tokenizer.encode(items):
             if not isinstance(entry, Encoding):
                 raise entry
             encodings.append(entry)
@@ -90,7 +90,7 @@ def open_checkpoint(source: str, *, max_length: int | None = None, new_head: boo
         new_head: start a reward head on an encoder that has none (training); otherwise the head must be there.
 
     Raises:
-        UnsupportedModel: not one label, no fast tokeniser, no head, or code of its own would have to run.
+        UnsupportedModel: not one label, no fast tokenizer, no head, or code of its own would have to run.
     """
     try:
         config = AutoConfig.from_pretrained(source)
@@ -99,7 +99,7 @@ def open_checkpoint(source: str, *, max_length: int | None = None, new_head: boo
         raise UnsupportedModel(f"cannot open {source}: {_first_line(error)}") from None
     _check_config(config, source, new_head=new_head)
     if not getattr(hf_tokenizer, "is_fast", False):
-        raise UnsupportedModel(f"{source} has no fast tokeniser (tokenizer.json); convert it with transformers first")
+        raise UnsupportedModel(f"{source} has no fast tokenizer (tokenizer.json); convert it with transformers first")
     saved = _read_record(source)
     form = _saved_format(saved, max_length) or detect_format(hf_tokenizer, config, max_length=max_length)
     # What is trained here learns with the padding that its format has; a published head is read as it was published.
@@ -108,9 +108,9 @@ def open_checkpoint(source: str, *, max_length: int | None = None, new_head: boo
     if by_mask:
         pool_by_mask(model)
     _check_length(model, form.max_length, source)
-    tokeniser = Tokeniser.from_json(hf_tokenizer.backend_tokenizer.to_str(), form)
+    tokenizer = ItemTokenizer.from_json(hf_tokenizer.backend_tokenizer.to_str(), form)
     record = TrainingRecord(**{key: saved[key] for key in ("objective", "training", "data_sha256") if key in saved})
-    return Checkpoint(public_name(source), model, tokeniser, record, new_weights)
+    return Checkpoint(public_name(source), model, tokenizer, record, new_weights)
 
 
 def public_name(source: str) -> str:

@@ -1,19 +1,19 @@
 """Show a person how a model reads its input."""
 
 from service.bundle.formats import ChatFormat, PairFormat
-from service.bundle.tokenize import Tokeniser, render_chat
+from service.bundle.tokenize import ItemTokenizer, render_chat
 from service.domain import Encoding, ScoreItem
 
 _EXAMPLE = ScoreItem("PROMPT", "RESPONSE")
 
 
-def describe_format(tokeniser: Tokeniser) -> str:
+def describe_format(tokenizer: ItemTokenizer) -> str:
     """The input format in a few lines, with an example as the model will read it."""
-    form = tokeniser.format
-    [encoding] = tokeniser.encode([_EXAMPLE])
+    form = tokenizer.format
+    [encoding] = tokenizer.encode([_EXAMPLE])
     ids = list(encoding.ids) if isinstance(encoding, Encoding) else []
     if isinstance(form, PairFormat):
-        tokens = " ".join(str(tokeniser.tokenizer.id_to_token(token)) for token in ids)
+        tokens = " ".join(str(tokenizer.tokenizer.id_to_token(token)) for token in ids)
         types = "prompt and response differ by token type" if form.token_types else "no token types"
         return f"input format: pair, at most {form.max_length} tokens, {types}\n  {tokens}"
     turns = ", ".join(sorted(form.joints))

@@ -1,6 +1,6 @@
 """Find out how a model reads (prompt, response), and write it down as data.
 
-An encoder joins the two as its tokeniser joins a pair. A decoder has a chat template: it is probed in a sandbox
+An encoder joins the two as its tokenizer joins a pair. A decoder has a chat template: it is probed in a sandbox
 (`probe_chat.py`), and the literal text that it puts around turns is kept; the service then needs no template engine
 and runs nobody's program.
 """
@@ -17,10 +17,10 @@ _PLAIN_SEPARATOR = "\n\n"
 
 
 def detect_format(tokenizer: Any, config: Any, *, max_length: int | None) -> PairFormat | ChatFormat:
-    """The input format of a Hugging Face tokeniser and model configuration.
+    """The input format of a Hugging Face tokenizer and model configuration.
 
     Raises:
-        UnsupportedModel: the tokeniser has no padding token to be had, or its template is not literal.
+        UnsupportedModel: the tokenizer has no padding token to be had, or its template is not literal.
     """
     length = max_length or _model_length(tokenizer, config)
     if tokenizer.chat_template or _is_decoder(config):
@@ -53,7 +53,7 @@ def _pair_pad_id(tokenizer: Any, config: Any) -> int:
     for candidate in (published_pad_id(config), tokenizer.pad_token_id, tokenizer.eos_token_id):
         if candidate is not None:
             return int(candidate)
-    raise UnsupportedModel("the tokeniser has neither a padding nor an end token; set pad_token in its configuration")
+    raise UnsupportedModel("the tokenizer has neither a padding nor an end token; set pad_token in its configuration")
 
 
 def _chat_pad_id(tokenizer: Any, config: Any, joints: dict[Joint, str]) -> int:
@@ -117,7 +117,7 @@ def _find(ids: Sequence[int], part: Sequence[int], start: int) -> int:
     for place in range(start, len(ids) - len(part) + 1):
         if list(ids[place : place + len(part)]) == list(part):
             return place
-    raise UnsupportedModel("the tokeniser does not join two texts as prompt and response; give it a pair template")
+    raise UnsupportedModel("the tokenizer does not join two texts as prompt and response; give it a pair template")
 
 
 def _chat_format(tokenizer: Any, config: Any, length: int) -> ChatFormat:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression, minimize, minimize_scalar
 
 from model_export.errors import ExportError
-from model_export.pairs import LabelledPair, pairs_digest
+from model_export.pairs import LabeledPair, pairs_digest
 from plurality.stats.calibration import brier, ece, ece_noise_floor, log_losses, nll, reliability_curve
 from service.bundle.calibrate import UNCALIBRATED, Calibrator
 from service.bundle.manifest import Calibration, CalibrationMethod, CalibrationQuality, CurveBin
@@ -38,7 +38,7 @@ Method = CalibrationMethod | Literal["auto"]
 
 
 def fit_temperature(difference: Array, label: Array) -> float:
-    """T > 0 that minimises the cross-entropy of σ(difference / T) to the labels.
+    """T > 0 that minimizes the cross-entropy of σ(difference / T) to the labels.
 
     Args:
         difference: r_a − r_b, shape [N].
@@ -48,7 +48,7 @@ def fit_temperature(difference: Array, label: Array) -> float:
         ExportError: too few pairs, or rewards that carry no information on the labels.
     """
     if len(difference) < MIN_PAIRS:
-        raise ExportError(f"{len(difference)} labelled pairs cannot fix a temperature; at least {MIN_PAIRS} are needed")
+        raise ExportError(f"{len(difference)} labeled pairs cannot fix a temperature; at least {MIN_PAIRS} are needed")
     scale = float(np.sqrt(np.mean(difference**2)))
     if scale == 0:
         raise ExportError("the model rewards both responses of every pair alike; it cannot be calibrated on them")
@@ -76,7 +76,7 @@ def _cross_entropy(logit: Array, label: Array) -> float:
 
 
 def calibrate(
-    rewards: Array, pairs: Sequence[LabelledPair], *, method: Method = "auto", per_source: bool = False
+    rewards: Array, pairs: Sequence[LabeledPair], *, method: Method = "auto", per_source: bool = False
 ) -> Calibration:
     """Fit, and say what it did to the held-out probabilities.
 
@@ -183,7 +183,7 @@ def _thinned(at: Array, level: Array) -> tuple[tuple[float, float], ...]:
     return tuple((float(at[place]), float(level[place])) for place in chosen)
 
 
-def _source_temperatures(difference: Array, label: Array, pairs: Sequence[LabelledPair]) -> dict[str, float]:
+def _source_temperatures(difference: Array, label: Array, pairs: Sequence[LabeledPair]) -> dict[str, float]:
     """T of each source with pairs enough for one; a source whose rewards fix none keeps the pooled one."""
     found: dict[str, float] = {}
     places: dict[str, list[int]] = {}

@@ -1,4 +1,4 @@
-"""Labelled pairs, as far as export and calibration care."""
+"""Labeled pairs, as far as export and calibration care."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from service.domain import Prompt, ScoreItem
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledPair:
+class LabeledPair:
     """Two responses to one prompt, and how much the first is preferred."""
 
     prompt: Prompt
@@ -25,12 +25,12 @@ class LabelledPair:
         return ScoreItem(self.prompt, self.response_a), ScoreItem(self.prompt, self.response_b)
 
 
-def pair_items(pairs: Sequence[LabelledPair]) -> list[ScoreItem]:
+def pair_items(pairs: Sequence[LabeledPair]) -> list[ScoreItem]:
     """a, b, a, b, ... in order."""
     return [item for pair in pairs for item in pair.items]
 
 
-def pairs_digest(pairs: Sequence[LabelledPair], *, sources: bool = False) -> str:
+def pairs_digest(pairs: Sequence[LabeledPair], *, sources: bool = False) -> str:
     """sha256 of the pairs' content, with their sources where these count: the provenance of a calibration."""
     state = hashlib.sha256()
     for pair in pairs:

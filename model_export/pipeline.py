@@ -15,10 +15,10 @@ from model_export.errors import ExportError, FidelityError
 from model_export.fit_calibration import Method, calibrate
 from model_export.fp16 import check_range, convert_fp16
 from model_export.int8 import check_products
-from model_export.pairs import LabelledPair, pair_items
+from model_export.pairs import LabeledPair, pair_items
 from model_export.publish import next_sequence, write_version
 from model_export.sample_texts import sample_items
-from model_export.to_onnx import export_fp32, quantise_int8
+from model_export.to_onnx import export_fp32, quantize_int8
 from model_export.verify import Measured, check_fidelity, run_backend
 from service.bundle.manifest import Calibration, Fidelity, Manifest, Precision
 from service.bundle.open import MODEL_FILE, TOKENIZER_FILE, load_model, score_now
@@ -59,14 +59,14 @@ def export(
     checkpoint: Checkpoint,
     target: Target,
     *,
-    held_out: Sequence[LabelledPair] = (),
+    held_out: Sequence[LabeledPair] = (),
     center: bool = True,
     say: Callable[[str], None] = print,
 ) -> list[Published]:
     """Publish a checkpoint in each precision that passes its gate.
 
     Args:
-        held_out: labelled pairs that were not trained on: they calibrate, centre and check the version. Without
+        held_out: labeled pairs that were not trained on: they calibrate, center and check the version. Without
             them the version is marked uncalibrated, and generated texts serve for parity and statistics.
         center: subtract the mean reward of the held-out responses, so that versions share a zero.
         say: told each step.
@@ -108,12 +108,12 @@ class _ReferenceRun:
     items: Sequence[ScoreItem]
     encodings: Sequence[Encoding]
     logits: NDArray[np.float64]
-    held_out: Sequence[LabelledPair]
+    held_out: Sequence[LabeledPair]
     center: float
 
 
 def _reference_run(
-    checkpoint: Checkpoint, items: Sequence[ScoreItem], held_out: Sequence[LabelledPair], *, center: bool
+    checkpoint: Checkpoint, items: Sequence[ScoreItem], held_out: Sequence[LabeledPair], *, center: bool
 ) -> _ReferenceRun:
     encodings = checkpoint.encode(items)
     logits = np.array(checkpoint.logits(encodings, double=True))
@@ -126,7 +126,7 @@ def _convert(checkpoint: Checkpoint, precision: Precision, fp32: Sequence[Path],
     source = _model_file(fp32)
     folder = source.parent.parent
     if precision == "int8":
-        files = quantise_int8(source, folder)
+        files = quantize_int8(source, folder)
         check_products(_model_file(files))
         return files
     if precision == "fp16":
@@ -148,7 +148,7 @@ def _version(checkpoint: Checkpoint, precision: Precision, files: Sequence[Path]
     fidelity = check_fidelity(Measured(run.logits, logits, labels), precision)
     rewards = logits - run.center
     known = rewards[: 2 * len(run.held_out)] if run.held_out else rewards
-    tokenizer = checkpoint.tokeniser.tokenizer.to_str().encode()
+    tokenizer = checkpoint.tokenizer.tokenizer.to_str().encode()
     return Version(
         precision=precision,
         center=run.center,
@@ -179,7 +179,7 @@ def recalibrate(
     store: Path,
     name: str,
     which: str,
-    held_out: Sequence[LabelledPair],
+    held_out: Sequence[LabeledPair],
     *,
     alias: str | None,
     method: Method = "auto",

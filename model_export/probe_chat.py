@@ -42,7 +42,7 @@ _EDGES: dict[tuple[bool | None, bool | None], Edge] = {
 }  # fmt: skip
 _PLAIN = {Trim(): False, Trim(left="spaces", right="spaces"): True}
 _REASON = (
-    "the chat template is not literal text around the turns; it cannot be kept as data. Give the tokeniser a "
+    "the chat template is not literal text around the turns; it cannot be kept as data. Give the tokenizer a "
     "chat_template that only puts text around the turns"
 )
 
@@ -80,7 +80,7 @@ class Probed:
 
 
 def probe_chat(tokenizer: Any, form: ChatFormat) -> ChatFormat:
-    """`form` with what the tokeniser's template does to a conversation.
+    """`form` with what the tokenizer's template does to a conversation.
 
     Raises:
         UnsupportedModel: the template does more than put text around turns, or cannot be rendered within limits.

@@ -132,7 +132,7 @@ _WORDS = [
     "compare",
     "explain",
     "write",
-    "summarise",
+    "summarize",
     "translate",
     "python",
     "function",

@@ -22,10 +22,10 @@ Conversation = tuple[tuple[str, str], ...]
 _CHILD = Path(__file__).with_name("template_child.py")
 _KEPT_VARIABLES = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH")
 """What Python itself may need to start; tokens and keys stay here."""
-_CURE = "give the tokeniser a chat_template that only puts text around the turns"
+_CURE = "give the tokenizer a chat_template that only puts text around the turns"
 _CAUSES = {
     "date": "writes the date or time into the text, so a reward would change with the day; write the date out in the "
-    "tokeniser's chat_template",
+    "tokenizer's chat_template",
     "memory": f"needs more memory than the {{memory}} MiB that it is allowed; {_CURE}",
     "output": f"writes far more text than it is given; {_CURE}",
     "security": f"reaches for what the sandbox forbids ({{detail}}); {_CURE}",
@@ -63,7 +63,7 @@ def render_all(
     """Render conversations in one limited child process, as `apply_chat_template` would.
 
     Args:
-        variables: the tokeniser's special tokens by their names.
+        variables: the tokenizer's special tokens by their names.
 
     Raises:
         UnsupportedModel: the template went over a limit, reached out of its sandbox, cannot be read, or has a date.

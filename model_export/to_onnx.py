@@ -1,4 +1,4 @@
-"""torch -> ONNX (optimum) -> fused graph (onnxruntime's transformer optimiser) -> int8 (dynamic quantisation)."""
+"""torch -> ONNX (optimum) -> fused graph (onnxruntime's transformer optimizer) -> int8 (dynamic quantization)."""
 
 import logging
 import re
@@ -22,11 +22,11 @@ from service.bundle.open import MODEL_FILE
 _OPSET = 18
 _SENSITIVE = re.compile(r"(?<!attention)/output/dense/|/down_proj/|/mlp/Wo/|/pooler/|/classifier/|/score/")
 _FUSED_AS = {"bert": "bert", "roberta": "bert", "xlm-roberta": "bert", "camembert": "bert", "electra": "bert"}
-"""Model types whose attention the optimiser knows, and under which name."""
+"""Model types whose attention the optimizer knows, and under which name."""
 
 
 def export_fp32(checkpoint: Checkpoint, directory: Path) -> list[Path]:
-    """Write the fp32 model with a dynamic batch and length, fused where the optimiser knows the architecture.
+    """Write the fp32 model with a dynamic batch and length, fused where the optimizer knows the architecture.
 
     Returns:
         The bundle's model files: `model.onnx`, and external data where the model is too large for one file.
@@ -46,7 +46,7 @@ def export_fp32(checkpoint: Checkpoint, directory: Path) -> list[Path]:
     return model_files(target)
 
 
-def quantise_int8(fp32: Path, directory: Path) -> list[Path]:
+def quantize_int8(fp32: Path, directory: Path) -> list[Path]:
     """Dynamic int8 weights and activations of every matrix product, with weights that no CPU's kernels saturate on.
 
     Activations are scaled by tensor, so the service runs an int8 version one text a call (DESIGN §8.2).
@@ -60,7 +60,7 @@ def quantise_int8(fp32: Path, directory: Path) -> list[Path]:
             weight_type=QuantType.QInt8,
             per_channel=True,
             nodes_to_exclude=kept_in_float(fp32),
-            # Fused operators hide the type of what flows between them from the quantiser.
+            # Fused operators hide the type of what flows between them from the quantizer.
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
     bound_products(fp32, target / MODEL_FILE)

@@ -1,4 +1,4 @@
-"""The exported file against torch, through the service's own tokeniser and runner."""
+"""The exported file against torch, through the service's own tokenizer and runner."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,12 +28,12 @@ _BATCH = 8
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Logits of the same texts by the reference and by the file; `pairs` of them, a, b, a, b, ..., are labelled."""
+    """Logits of the same texts by the reference and by the file; `pairs` of them, a, b, a, b, ..., are labeled."""
 
     reference: NDArray[np.float64]
     exported: NDArray[np.float64]
     labels: NDArray[np.float64]
-    """P(a preferred) of the labelled pairs: the first 2 * len(labels) texts. May be empty."""
+    """P(a preferred) of the labeled pairs: the first 2 * len(labels) texts. May be empty."""
 
 
 def run_backend(backend: Backend, encodings: Sequence[Encoding], pad_id: int, *, alone: bool) -> NDArray[np.float64]:
@@ -51,7 +51,7 @@ def check_fidelity(measured: Measured, precision: Precision) -> Fidelity:
     """Compare, and refuse what a user would not expect of this precision.
 
     fp32 is torch's to `FP32_TOLERANCE`. fp16 and int8 keep the order (Spearman, always) and the accuracy: a version is
-    refused when it lost more than `ACCURACY_LOSS` on the labelled pairs and the loss is real, that is, McNemar's exact
+    refused when it lost more than `ACCURACY_LOSS` on the labeled pairs and the loss is real, that is, McNemar's exact
     one-sided test on the pairs that changed sides is below `SIGNIFICANCE`. So a version that passes is within 0.5
     points on these pairs, or its loss cannot be told from chance; one that in truth loses nothing is refused for its
     accuracy at most once in twenty exports, however few the pairs. What few pairs cannot show is not promised: of 300,
@@ -118,7 +118,7 @@ def _check_accuracy(measured: Measured, precision: Precision) -> None:
 
 
 def _rank_agreement(measured: Measured) -> float:
-    """Spearman on the labelled texts where there are any: those are what the model will be asked about."""
+    """Spearman on the labeled texts where there are any: those are what the model will be asked about."""
     if np.ptp(measured.reference) == 0 or np.ptp(measured.exported) == 0:
         raise FidelityError("the model answers the same reward for every text: its head is not trained, or broken")
     known = 2 * len(measured.labels) or len(measured.reference)
@@ -126,7 +126,7 @@ def _rank_agreement(measured: Measured) -> float:
 
 
 def _probability_change(measured: Measured) -> float:
-    """Largest |Δσ(r_a − r_b)|, before calibration; on consecutive texts where no pairs are labelled."""
+    """Largest |Δσ(r_a − r_b)|, before calibration; on consecutive texts where no pairs are labeled."""
     texts = 2 * (len(measured.labels) or len(measured.reference) // 2)
     before, after = (
         probabilities(UNCALIBRATED, logits[:texts:2] - logits[1:texts:2])

@@ -1,4 +1,4 @@
-"""The plain values that travel between the stages of one request. No behaviour, no HTTP, no model."""
+"""The plain values that travel between the stages of one request. No behavior, no HTTP, no model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class RawText:
 
     text: str
     special_tokens: bool
-    """Put the tokens around it that the tokeniser puts around one text; never a second BOS."""
+    """Put the tokens around it that the tokenizer puts around one text; never a second BOS."""
     prompt: str | None = None
     """Where the text begins with it: a model that reads prompt and response apart then can."""
 
@@ -66,13 +66,13 @@ class RawText:
 
 @dataclass(frozen=True, slots=True)
 class RawTokens:
-    """Token ids of this model's own tokeniser, control tokens included."""
+    """Token ids of this model's own tokenizer, control tokens included."""
 
     ids: tuple[int, ...]
 
     @property
     def characters(self) -> int:
-        """Length in tokens: nothing is left to tokenise."""
+        """Length in tokens: nothing is left to tokenize."""
         return len(self.ids)
 
 
@@ -108,7 +108,7 @@ class Reward:
     """The scored item."""
 
     value: float
-    """Centred reward: the model's logit less the manifest's centre. Always finite."""
+    """Centered reward: the model's logit less the manifest's center. Always finite."""
     tokens: int
     cut_tokens: int
 

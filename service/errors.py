@@ -7,7 +7,7 @@ PluralityError                   in plurality.core.errors
 │   ├── TooManyItems             more items than one request may hold
 │   ├── ControlTokenInText       a text contains one of the model's own control tokens
 │   └── UnsupportedConversation  the model's chat format has no place for this order of roles
-├── Unauthorised                 no key, or one that does not open this
+├── Unauthorized                 no key, or one that does not open this
 ├── WritesDisabled               no key is configured that would open this
 ├── UnknownModel                 no such model, alias or version
 ├── VersionNotReady              an alias cannot move to a version that is not loaded
@@ -71,10 +71,10 @@ class UnsupportedConversation(InvalidInput):
     code = "unsupported_conversation"
 
 
-class Unauthorised(PluralityError):
+class Unauthorized(PluralityError):
     """No key was presented, or one that does not open this."""
 
-    code = "unauthorised"
+    code = "unauthorized"
 
 
 class WritesDisabled(PluralityError):

@@ -1,4 +1,4 @@
-"""One request's story, top to bottom: limits, pin, admit, tokenise, schedule, settle.
+"""One request's story, top to bottom: limits, pin, admit, tokenize, schedule, settle.
 
 Everything that scores goes through `Scorer.score`: the native routes, the dialects and `plurality score`.
 """
@@ -75,7 +75,7 @@ class Scorer:
                 bundle.observer.note(query.items, outcomes)
             return Scored(bundle.manifest, bundle.digest, outcomes)
 
-    async def tokenise(self, query: ScoreQuery) -> tuple[Manifest, Sequence[Encoding | InvalidInput]]:
+    async def tokenize(self, query: ScoreQuery) -> tuple[Manifest, Sequence[Encoding | InvalidInput]]:
         """The items as the model would read them, under the limits of scoring; raises as `score`."""
         self._check_limits(query.items)
         with self._live.pin(query.model) as bundle:
@@ -88,7 +88,7 @@ class Scorer:
             async with asyncio.timeout(max(0.0, query.deadline - self._clock())):
                 encoded = await bundle.encode(query.items)
         except TimeoutError:
-            raise DeadlineExceeded("the deadline passed while the texts were tokenised") from None
+            raise DeadlineExceeded("the deadline passed while the texts were tokenized") from None
         return encoded if query.cut else [_uncut(entry) for entry in encoded]
 
     async def _enter(self, query: ScoreQuery, *, items: int, tokens: int) -> Permit:

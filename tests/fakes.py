@@ -10,7 +10,7 @@ from tokenizers.models import WordLevel
 from service.bundle.formats import PairFormat
 from service.bundle.manifest import Fidelity, FileEntry, Golden, Manifest, Precision, Provenance, RewardStatistics
 from service.bundle.open import LoadedModel
-from service.bundle.tokenize import Tokeniser
+from service.bundle.tokenize import ItemTokenizer
 from service.domain import Batch, Encoding, Float32
 from service.engine.cost import Cell, CostModel
 from service.errors import InferenceFailed
@@ -94,16 +94,16 @@ def manifest(*, precision: Precision = "fp32", center: float = 0.0) -> Manifest:
     )
 
 
-def word_tokeniser(words: str = "a b c d e f g") -> Tokeniser:
+def word_tokenizer(words: str = "a b c d e f g") -> ItemTokenizer:
     """One id a word, unknown words are 3."""
     vocab = {"[PAD]": 0, "[CLS]": 1, "[SEP]": 2, "[UNK]": 3} | {w: i for i, w in enumerate(words.split(), start=4)}
     tokenizer = Tokenizer(WordLevel(vocab, unk_token="[UNK]"))
     from tokenizers.pre_tokenizers import WhitespaceSplit
 
     tokenizer.pre_tokenizer = WhitespaceSplit()
-    return Tokeniser.from_json(tokenizer.to_str(), FORMAT)
+    return ItemTokenizer.from_json(tokenizer.to_str(), FORMAT)
 
 
 def loaded(backend: ScriptedBackend, *, precision: Precision = "fp32", center: float = 0.0) -> LoadedModel:
     """A model whose engine is scripted."""
-    return LoadedModel("0" * 64, manifest(precision=precision, center=center), word_tokeniser(), backend)
+    return LoadedModel("0" * 64, manifest(precision=precision, center=center), word_tokenizer(), backend)

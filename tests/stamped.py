@@ -1,6 +1,6 @@
-"""Models whose every reward proves which weights and which tokeniser made it: f(text) + 1000 k.
+"""Models whose every reward proves which weights and which tokenizer made it: f(text) + 1000 k.
 
-Version k has its own order of token ids, and weights that undo it. Weights of one version behind the tokeniser of
+Version k has its own order of token ids, and weights that undo it. Weights of one version behind the tokenizer of
 another give a number that no version gives. And candidates that something is wrong with, each in its own way.
 """
 
@@ -34,7 +34,7 @@ def value(item: ScoreItem) -> float:
 
 
 def stamp_of(item: ScoreItem, reward: float) -> int | None:
-    """The version whose weights and tokeniser made a reward; None: no version did."""
+    """The version whose weights and tokenizer made a reward; None: no version did."""
     stamp, rest = divmod(reward - value(item), STEP)
     return int(stamp) if rest == 0 else None
 

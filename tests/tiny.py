@@ -1,4 +1,4 @@
-"""Tiny random reward models of real architectures with tokenisers made on the spot, and bundles exported from them."""
+"""Tiny random reward models of real architectures with tokenizers made on the spot, and bundles exported from them."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ import transformers as hf
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from model_export.checkpoint import open_checkpoint
-from model_export.pairs import LabelledPair
+from model_export.pairs import LabeledPair
 from model_export.pipeline import Published, Target, export
 from model_export.sample_texts import sample_items
 from service.bundle.calibrate import sigmoid
@@ -36,14 +36,14 @@ _CHATML_TEMPLATE = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['co
 
 
 def texts() -> list[str]:
-    """What the tokenisers are trained on."""
+    """What the tokenizers are trained on."""
     return [text for item in sample_items(200, seed=7) for text in (str(item.prompt), item.response)]
 
 
 def build_tiny_checkpoint(kind: str, directory: Path, *, seed: int = 0) -> Path:
-    """Save a random sequence classifier with one label and its fast tokeniser; rewards vary by about 1."""
+    """Save a random sequence classifier with one label and its fast tokenizer; rewards vary by about 1."""
     torch.manual_seed(seed)
-    tokenizer = _TOKENISERS[kind]()
+    tokenizer = _TOKENIZERS[kind]()
     config = _config(kind, tokenizer)
     model = hf.AutoModelForSequenceClassification.from_config(config)
     _widen(model)
@@ -114,7 +114,7 @@ def _byte_bpe(special: Sequence[str]) -> Tokenizer:
 
 
 def chat_tokenizer(template: str, special: Sequence[str], *, words: Sequence[str] = (), **parts: str) -> Any:
-    """A decoder's tokeniser with a chat template; one with a `bos_token` puts it before every text by itself.
+    """A decoder's tokenizer with a chat template; one with a `bos_token` puts it before every text by itself.
 
     Args:
         special: its special tokens.
@@ -183,21 +183,21 @@ def _qwen3() -> Any:
     return tokenizer
 
 
-_TOKENISERS: dict[str, Callable[[], Any]] = {
+_TOKENIZERS: dict[str, Callable[[], Any]] = {
     "bert": _wordpiece, "roberta": _roberta, "deberta-v2": _unigram, "modernbert": _modernbert, "llama": _llama,
     "qwen3": _qwen3,
 }  # fmt: skip
 
 
-def labelled_pairs(checkpoint_directory: Path, count: int, *, seed: int = 0) -> list[LabelledPair]:
-    """Pairs labelled by the model's own rewards, softly: σ(difference / 2), so the temperature to be found is 2."""
+def labeled_pairs(checkpoint_directory: Path, count: int, *, seed: int = 0) -> list[LabeledPair]:
+    """Pairs labeled by the model's own rewards, softly: σ(difference / 2), so the temperature to be found is 2."""
     checkpoint = open_checkpoint(str(checkpoint_directory))
     items = [item for item in sample_items(20 * count, seed=seed + 1) if item.characters < 400][: 2 * count]
     pairs = []
     for first, second in zip(items[::2], items[1::2], strict=True):
         answers = [ScoreItem(first.prompt, text) for text in (first.response, second.response)]
         a, b = checkpoint.logits(checkpoint.encode(answers))
-        pairs.append(LabelledPair(first.prompt, first.response, second.response, sigmoid((a - b) / 2)))
+        pairs.append(LabeledPair(first.prompt, first.response, second.response, sigmoid((a - b) / 2)))
     return pairs
 
 
@@ -213,6 +213,6 @@ def publish_tiny(
 ) -> list[Published]:
     """Build a checkpoint beside the store and publish it through the real pipeline."""
     directory = build_tiny_checkpoint(kind, store.parent / f"checkpoint-{name}-{seed}", seed=seed)
-    held_out = labelled_pairs(directory, 60, seed=seed) if calibrated else []
+    held_out = labeled_pairs(directory, 60, seed=seed) if calibrated else []
     target = Target(store, name, precisions, aliases=aliases)
     return export(open_checkpoint(str(directory)), target, held_out=held_out, say=lambda _: None)

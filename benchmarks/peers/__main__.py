@@ -17,7 +17,7 @@ from benchmarks.peers.registry import PEERS
 from model_export.checkpoint import open_checkpoint
 from model_export.pipeline import Target, export
 from model_export.sample_texts import sample_items
-from model_export.to_onnx import quantise_int8
+from model_export.to_onnx import quantize_int8
 from plurality.synthetic.encoder import DEMO_MODEL, resolve_model
 from service.bundle.open import MODEL_FILE, load_model, score_now
 from service.bundle.store import version_directory
@@ -68,7 +68,7 @@ def make_reference(folder: Path) -> Reference:
     AutoTokenizer.from_pretrained(source).save_pretrained(folder / "checkpoint")
     [published] = export(checkpoint, Target(folder / "store", "peers", ("fp32",)))
     version = version_directory(folder / "store", "peers", published.digest)
-    [int8] = quantise_int8(version / MODEL_FILE, folder)
+    [int8] = quantize_int8(version / MODEL_FILE, folder)
     items = sample_items(_TEXTS, seed=11)
     model = load_model(version)
     with closing(model.backend):

@@ -19,7 +19,7 @@ class Options(argparse.Namespace):
 def parse(description: str | None) -> Options:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="folder of weights, configuration, tokeniser")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="folder of weights, configuration, tokenizer")
     parser.add_argument("--onnx", type=Path, required=True, help="the same model as an ONNX file")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True, help="of the engine")

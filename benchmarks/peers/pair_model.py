@@ -1,4 +1,4 @@
-"""The ONNX file behind two peers: tokenise pairs, pad to the batch's longest, run."""
+"""The ONNX file behind two peers: tokenize pairs, pad to the batch's longest, run."""
 
 import json
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 
 class PairModel:
-    """A tokeniser and one session. Both calls may be made in a thread."""
+    """A tokenizer and one session. Both calls may be made in a thread."""
 
     def __init__(self, checkpoint: Path, onnx: Path, threads: int) -> None:
         self._tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
@@ -21,7 +21,7 @@ class PairModel:
         self._pad_id: int = config["pad_token_id"]
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
-        # Spinning threads take the cores that tokenising and HTTP need.
+        # Spinning threads take the cores that tokenizing and HTTP need.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
 

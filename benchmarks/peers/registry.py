@@ -66,7 +66,7 @@ TUNED_INT8 = Peer(
     health="/health",
     request=_pairs,
     read=_rewards,
-    note="`tuned` on the int8 file; a text's reward depends on its neighbours in the batch",
+    note="`tuned` on the int8 file; a text's reward depends on its neighbors in the batch",
     int8=True,
     exact=False,
 )

@@ -49,7 +49,7 @@ class Options:
         object.__setattr__(self, "url", self.url.rstrip("/"))
 
 
-class Behaviour(TypedDict, total=False):
+class Behavior(TypedDict, total=False):
     """How to ask, whatever the model: see Options."""
 
     timeout_s: float
@@ -62,7 +62,7 @@ class Behaviour(TypedDict, total=False):
     headers: Mapping[str, str]
 
 
-class Settings(Behaviour, total=False):
+class Settings(Behavior, total=False):
     """Keyword arguments of a client: see Options."""
 
     model: str | None

@@ -130,7 +130,7 @@ class Asker:
     async def _halves(
         self, work: Work[Reply], place: slice, terms: Terms, bound: Model | None
     ) -> tuple[Model | None, list[Part[Reply]]]:
-        """One text over a limit refuses its whole request: its neighbours must not pay for it with their rewards."""
+        """One text over a limit refuses its whole request: its neighbors must not pay for it with their rewards."""
         middle = (place.start + place.stop) // 2
         first, left = await self._part(work, slice(place.start, middle), terms, bound)
         second, right = await self._part(work, slice(middle, place.stop), terms, bound or first)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 
 def split(sizes: Sequence[int], *, most: int, largest: int) -> list[slice]:
-    """Neighbouring slices that cover every place once, in order.
+    """Neighboring slices that cover every place once, in order.
 
     Args:
         sizes: characters of each item.

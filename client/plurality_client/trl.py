@@ -15,7 +15,7 @@ from typing import Any, Unpack
 
 from plurality_client.chat import to_item
 from plurality_client.errors import InvalidRequest, ItemFailed
-from plurality_client.options import Behaviour, OnFailure, Settings, make_options
+from plurality_client.options import Behavior, OnFailure, Settings, make_options
 from plurality_client.records import Failure, Item, Scores
 from plurality_client.shared import shared_client
 
@@ -24,7 +24,7 @@ _SHORT = 12
 """Digits of a digest in the completions table."""
 
 
-def reward_function(url: str, model: str | None = None, **settings: Unpack[Behaviour]) -> Reward:
+def reward_function(url: str, model: str | None = None, **settings: Unpack[Behavior]) -> Reward:
     """The function to give to TRL as one of `reward_funcs`.
 
     Args:

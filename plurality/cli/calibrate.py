@@ -21,7 +21,7 @@ class Method(StrEnum):
 def calibrate(
     name: Annotated[str, typer.Argument(help="Model in the store.")],
     store: Store,
-    data: Annotated[Path, typer.Option(help="Labelled pairs that the model was not trained on, .jsonl or .parquet.")],
+    data: Annotated[Path, typer.Option(help="Labeled pairs that the model was not trained on, .jsonl or .parquet.")],
     version: Annotated[str, typer.Option(help="Alias or digest to start from.")] = "stable",
     alias: Annotated[
         str | None, typer.Option(help="Moves to the new version (default: --version, if that is an alias).")

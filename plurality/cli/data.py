@@ -36,7 +36,7 @@ class LabelOption(StrEnum):
 
 @data.command("list")
 def list_sets(as_json: AsJson = False) -> None:
-    """List the known sets: name, about how many pairs, who judged, licence, what each needs.
+    """List the known sets: name, about how many pairs, who judged, license, what each needs.
 
     Any other set of the hub with TRL's columns is prepared by its ORG/NAME.
     """
@@ -44,7 +44,7 @@ def list_sets(as_json: AsJson = False) -> None:
 
     entries = [
         {
-            "name": entry.name, "pairs": entry.pairs, "judged": entry.judged, "licence": entry.licence,
+            "name": entry.name, "pairs": entry.pairs, "judged": entry.judged, "license": entry.license,
             "needs": entry.needs, "caution": entry.caution,
         }
         for entry in SETS.values()
@@ -53,7 +53,7 @@ def list_sets(as_json: AsJson = False) -> None:
         typer.echo(msgspec.json.encode(entries).decode())
         return
     for entry in entries:
-        typer.echo(f"{entry['name']:<22} {entry['pairs']:>8} pairs  {entry['judged']}  [{entry['licence']}]")
+        typer.echo(f"{entry['name']:<22} {entry['pairs']:>8} pairs  {entry['judged']}  [{entry['license']}]")
         typer.echo(f"{'':<22} needs {entry['needs']}")
         if entry["caution"]:
             typer.echo(f"{'':<22} note: {entry['caution']}")
@@ -90,7 +90,7 @@ def prepare_set(
     """Read a set, drop what cannot be used, and split it by prompt into canonical rows.
 
     Nothing is dropped silently: pairs read = written + merged + dropped, by reason, on the screen and in card.json,
-    with licence, digests and the method of the split. Repeated pairs are merged, their judgements added up. A prompt,
+    with license, digests and the method of the split. Repeated pairs are merged, their judgements added up. A prompt,
     and what it hangs together with (debate, conversation, post), is on one side only; the official test split, where
     there is one, stays test, and its prompts leave train. With one seed, a prompt falls on the same side in every set
     (but for what it hangs together with). Answers a and b stand in an order that says nothing.
@@ -178,7 +178,7 @@ def _shares(text: str | None) -> "Shares | None":
 def _summary(card: dict[str, Any]) -> list[str]:
     pairs = card["pairs"]
     lines = [
-        f"{card['name']} [{card['licence']}], judged by: {card['judged']}",
+        f"{card['name']} [{card['license']}], judged by: {card['judged']}",
         f"{card['records']} records -> {pairs['read']} pairs read = {pairs['written']} written + {pairs['merged']} "
         f"merged + {sum(pairs['dropped'].values())} dropped; {pairs['contradicted']} repeated pairs contradict",
         *(f"  dropped {count:>7}  {reason}" for reason, count in pairs["dropped"].items()),

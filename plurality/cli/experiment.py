@@ -39,7 +39,7 @@ def compare(
         str, typer.Argument(metavar="A", help="name, name@alias or name@digest: what B is compared with.")
     ],
     other: Annotated[str, typer.Argument(metavar="B", help="Likewise.")],
-    data: Annotated[Path, typer.Argument(metavar="DATA.jsonl", help="Pairs, labelled or not.", exists=True)],
+    data: Annotated[Path, typer.Argument(metavar="DATA.jsonl", help="Pairs, labeled or not.", exists=True)],
     store: Annotated[Path | None, typer.Option(help="Model store. [env: PLURALITY_STORE]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     bootstrap: Annotated[int, typer.Option(min=1, help="Resamples of whole prompts behind each interval.")] = 1000,
@@ -157,7 +157,7 @@ async def _score(scorer: "Scorer", items: "Sequence[ScoreItem]", selector: str, 
 def _lines(found: "Comparison") -> list[str]:
     lines = []
     for version in found.versions:
-        lines.append(f"{version.name}: {version.labelled} labelled pairs, {version.voted} with votes")
+        lines.append(f"{version.name}: {version.labeled} labeled pairs, {version.voted} with votes")
         lines += [f"  {name:<12} {_figure(figure)}" for name, figure in version.figures.items()]
         if floor := version.ece_noise_floor:
             lines.append(f"  {'noise floor':<12} {floor.mean:.4f} [{floor.low:.4f}, {floor.high:.4f}]  of ECE")

@@ -20,7 +20,7 @@ def export(
 ) -> None:
     """Turn a checkpoint into published bundles: ONNX, verified against torch, calibrated.
 
-    The file is run through the service's own tokeniser and runner on 240 and more texts: fp32 must agree with torch
+    The file is run through the service's own tokenizer and runner on 240 and more texts: fp32 must agree with torch
     to 1e-5; fp16 and int8 must rank alike (Spearman 0.9995 and 0.995) and keep the accuracy on the held-out pairs:
     a loss of more than 0.5 points that is no chance (McNemar's test) refuses that precision (exit 4), and of the first
     one everything.

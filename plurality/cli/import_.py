@@ -17,9 +17,9 @@ def import_model(
 ) -> None:
     """Turn any Hugging Face reward model into a published bundle, in one step.
 
-    The input format is detected from the tokeniser (a pair for encoders, the chat template for decoders) and shown;
+    The input format is detected from the tokenizer (a pair for encoders, the chat template for decoders) and shown;
     the ONNX file is checked against torch. The version is marked uncalibrated, and replies say so, until
-    `plurality calibrate` has seen labelled pairs.
+    `plurality calibrate` has seen labeled pairs.
 
         plurality import OpenAssistant/reward-model-deberta-v3-large-v2 --store store --name oa-deberta
     """
@@ -28,8 +28,8 @@ def import_model(
     from model_export.pipeline import Target, export
 
     checkpoint = open_checkpoint(source, max_length=max_length)
-    typer.echo(describe_format(checkpoint.tokeniser))
+    typer.echo(describe_format(checkpoint.tokenizer))
     target = Target(store, name, [choice.value for choice in precision], (alias,))
     for entry in export(checkpoint, target, center=False, say=typer.echo):
         typer.echo(f"published {name}@{entry.digest[:12]} ({entry.manifest.precision}) as {', '.join(entry.aliases)}")
-    typer.echo(f"uncalibrated: run `plurality calibrate {name} --store {store} --data LABELLED_PAIRS.jsonl`")
+    typer.echo(f"uncalibrated: run `plurality calibrate {name} --store {store} --data LABELED_PAIRS.jsonl`")

@@ -42,7 +42,7 @@ _OBJECTIVE = (
     "(1 - α)·label + α·q. scaled-bt: -m log σ(Δ), 2410.01257."
 )
 _POLICY = (
-    "m of margin and scaled-bt where judges may reject the label; q_j = share for the labelled answer. unsigned: "
+    "m of margin and scaled-bt where judges may reject the label; q_j = share for the labeled answer. unsigned: "
     "|2q - 1|, as in 2412.03822 eq. 3, pushes hardest where all reject it. clamp: max(0, 2q_j - 1). signed: 2q_j - 1 "
     "(margin only). drop: such pairs are left out."
 )
@@ -69,7 +69,7 @@ def train(
     objective: Annotated[ObjectiveOption, typer.Option(help=_OBJECTIVE)] = ObjectiveOption.baseline,
     margin_policy: Annotated[MarginPolicyOption, typer.Option(help=_POLICY)] = MarginPolicyOption.unsigned,
     mix_alpha: Annotated[float, typer.Option(help="α of mix: 0 is the label alone, 1 the votes alone.")] = 0.5,
-    centring: Annotated[
+    centering: Annotated[
         float, typer.Option(help="c of + c·(r_a + r_b)², keeps rewards around 0 (2312.09244 eq. 2, about 0.01).")
     ] = 0.0,
     more: Annotated[bool, typer.Option("--more", help=_MORE)] = False,
@@ -143,7 +143,7 @@ def train(
             objective=objective.value,
             margin_policy=margin_policy.value,
             mix_alpha=mix_alpha,
-            centring=centring,
+            centering=centering,
             more=more,
             more_floor=more_floor,
             epochs=epochs,

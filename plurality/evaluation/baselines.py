@@ -21,7 +21,7 @@ Features = Callable[[str], Sequence[float]]
 
 FOLDS: Final = 5
 _RIDGE = 1.0
-"""Of the standardised weights: as if one more pair spoke against each."""
+"""Of the standardized weights: as if one more pair spoke against each."""
 _STEPS = 50
 _ENOUGH = 1e-10
 _FORMAT: Final = (
@@ -75,7 +75,7 @@ def _cross_validated(rows: Sequence[PreferenceRow], features: Features) -> Predi
 
 
 def fit_logistic(difference: Array, target: Array) -> Array:
-    """Weights w of σ(w · difference) by penalised maximum likelihood (Newton's method), shape [F].
+    """Weights w of σ(w · difference) by penalized maximum likelihood (Newton's method), shape [F].
 
     No intercept: P(a,b) + P(b,a) = 1. Invariant to the unit of each feature.
 

@@ -52,7 +52,7 @@ class Scores:
 
 
 def predict(model: LoadedModel, rows: Sequence[PreferenceRow]) -> Predictions:
-    """Rewards and probabilities of every row, through the service's own tokeniser and runner.
+    """Rewards and probabilities of every row, through the service's own tokenizer and runner.
 
     Raises:
         ExportError: a response cannot be scored; none is left out silently.

@@ -17,8 +17,8 @@ from plurality.evaluation.tables import Assessment
 from plurality.stats import reliability_band, reliability_curve
 from plurality.training.rows import PreferenceRow
 
-_COLOURS = {"objective": "#0072b2", "subjective": "#d55e00"}
-"""Okabe and Ito's palette: tells apart for colour-blind readers too."""
+_COLORS = {"objective": "#0072b2", "subjective": "#d55e00"}
+"""Okabe and Ito's palette: tells apart for color-blind readers too."""
 _MODELS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _MANY = 2000
 """Points; more are drawn as an image inside the SVG, or it would be megabytes."""
@@ -35,9 +35,9 @@ def plot_agreement(rows: Sequence[PreferenceRow], models: Mapping[str, Predictio
     kinds = np.array([row.category or "" for row in rows])
     for column, (name, predictions) in enumerate(models.items()):
         top, bottom = axes[0][column], axes[1][column]
-        for kind, colour in _COLOURS.items():
+        for kind, color in _COLORS.items():
             chosen = kinds == kind
-            top.scatter(truth[chosen], predictions.calibrated[chosen], s=9, alpha=0.5, color=colour, label=kind)
+            top.scatter(truth[chosen], predictions.calibrated[chosen], s=9, alpha=0.5, color=color, label=kind)
         top.set(title=name, xlabel="p*: share of people who prefer a", ylabel="calibrated P(a preferred)")
         for probability, style, text in ((predictions.raw, "s--", "raw"), (predictions.calibrated, "o-", "calibrated")):
             _curve(bottom, probability, label, style, label=text)
@@ -63,11 +63,11 @@ def save(figure: Figure, directory: Path, name: str) -> list[Path]:
 def reliability(sample: Sample, models: Mapping[str, Predictions]) -> Figure:
     """Predicted against observed by bin, raw and calibrated, with the band where a calibrated model would lie."""
 
-    def draw(axis: Any, predictions: Predictions, colour: str) -> None:
+    def draw(axis: Any, predictions: Predictions, color: str) -> None:
         band = reliability_band(predictions.calibrated)
         axis.fill_between(band.predicted, band.low, band.high, color="0.85", label="a calibrated model, 5–95 %")
         _curve(axis, predictions.raw, sample.label, "s--", color="0.45", label="raw σ(Δ)")
-        _curve(axis, predictions.calibrated, sample.label, "o-", color=colour, label="calibrated")
+        _curve(axis, predictions.calibrated, sample.label, "o-", color=color, label="calibrated")
         axis.set(xlabel="predicted P(a preferred)", ylabel="observed share that chose a")
         _unit_square(axis)
         axis.legend(frameon=False, fontsize="small", loc="upper left")
@@ -79,10 +79,10 @@ def scatter(sample: Sample, models: Mapping[str, Predictions]) -> Figure:
     """P against p* of every pair where p* is known."""
     known = sample.known
 
-    def draw(axis: Any, predictions: Predictions, colour: str) -> None:
+    def draw(axis: Any, predictions: Predictions, color: str) -> None:
         many = bool(known.sum() > _MANY)
         p = predictions.calibrated[known]
-        axis.scatter(sample.people[known], p, s=12, alpha=0.45, color=colour, linewidths=0, rasterized=many)
+        axis.scatter(sample.people[known], p, s=12, alpha=0.45, color=color, linewidths=0, rasterized=many)
         axis.set(xlabel="p*: share of people who prefer a", ylabel="P(a preferred)")
         _unit_square(axis)
 
@@ -103,10 +103,10 @@ def bars(models: Sequence[Assessment], group: str, statistic: str, title: str) -
     figure = Figure(figsize=(7.2, 1.2 + (0.3 * len(models) + 0.22) * len(shown)), layout="constrained")
     axis = figure.subplots()
     height = 0.8 / len(models)
-    for index, (model, colour) in enumerate(zip(models, _cycle(len(models)), strict=True)):
+    for index, (model, color) in enumerate(zip(models, _cycle(len(models)), strict=True)):
         places = np.arange(len(shown)) + (index - (len(models) - 1) / 2) * height
         ends = np.array([_value(model.slices[i], statistic) or _NO_BAR for i in shown])
-        axis.barh(places, ends[:, 0], 0.9 * height, color=colour, label=model.name)
+        axis.barh(places, ends[:, 0], 0.9 * height, color=color, label=model.name)
         axis.hlines(places, ends[:, 1], ends[:, 2], color="black", linewidth=1)
     axis.set(yticks=np.arange(len(shown)), yticklabels=names, xlabel=title)
     axis.invert_yaxis()
@@ -126,8 +126,8 @@ def best_of_n(models: Sequence[Assessment]) -> Figure | None:
     n = [point.n for point in points]
     axis.plot(n, [point.best for point in points], "--", color="0.45", label="the best answer")
     axis.plot(n, [point.random for point in points], ":", color="0.45", label="any answer")
-    for model, colour in zip(models, _cycle(len(models)), strict=True):
-        axis.plot(n, [point.chosen for point in model.best_of_n], "o-", color=colour, label=model.name)
+    for model, color in zip(models, _cycle(len(models)), strict=True):
+        axis.plot(n, [point.chosen for point in model.best_of_n], "o-", color=color, label=model.name)
     axis.set(xlabel="n answers to choose from", ylabel="share that prefers the choice", xticks=n)
     axis.legend(frameon=False, fontsize="small")
     return figure
@@ -138,8 +138,8 @@ def _panels(models: Mapping[str, Predictions], draw: Callable[[Any, Predictions,
     lines = -(-len(models) // columns)
     figure = Figure(figsize=(_PANEL * columns, _PANEL * lines), layout="constrained")
     axes = list(figure.subplots(lines, columns, squeeze=False).flat)
-    for axis, (name, predictions), colour in zip(axes, models.items(), _cycle(len(models)), strict=False):
-        draw(axis, predictions, colour)
+    for axis, (name, predictions), color in zip(axes, models.items(), _cycle(len(models)), strict=False):
+        draw(axis, predictions, color)
         axis.set_title(name, fontsize="medium")
     for axis in axes[len(models) :]:
         axis.set_visible(False)

@@ -21,7 +21,7 @@ class Sample:
 
     rows: Sequence[PreferenceRow]
     label: Array
-    """P(a preferred) as labelled, shape [N]."""
+    """P(a preferred) as labeled, shape [N]."""
     known: NDArray[np.bool_]
     """Where p* is known, shape [N]."""
     people: Array

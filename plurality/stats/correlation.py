@@ -39,10 +39,10 @@ def average_ranks(values: Array) -> Array:
 
 
 def _unit(values: Array) -> Array:
-    """Centred, of Euclidean length one."""
+    """Centered, of Euclidean length one."""
     # Scaled by a power of two, which is exact: sums and squares of tiny or huge values would under- or overflow.
     scaled = np.ldexp(values, -int(np.frexp(np.abs(values).max())[1]))
     spread = (scaled - scaled.min()) / np.ptp(scaled)
-    centred = spread - spread.mean()
-    unit: Array = centred / np.linalg.norm(centred)
+    centered = spread - spread.mean()
+    unit: Array = centered / np.linalg.norm(centered)
     return unit

@@ -51,7 +51,7 @@ def psi(values: ArrayLike, reference: Reference) -> float:
     """Population stability index Σ (p − q) ln(p / q) over the bins between the reference's quantiles, >= 0.
 
     q is the reference's share of a bin, p the values' share, smoothed: half a value a bin is added, spread as q, so
-    that an empty bin is finite. Neighbouring bins are merged until each is expected to hold five values of either
+    that an empty bin is finite. Neighboring bins are merged until each is expected to hold five values of either
     sample. A value that lies on a quantile, or on several equal ones, counts for all bins that touch it, in proportion
     to their q. Rules of thumb of its trade: below 0.1 the same, above 0.2 another population.
 

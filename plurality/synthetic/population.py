@@ -49,9 +49,9 @@ def make_population(*, annotators: int = 200, seed: int = 0) -> Population:
     """Annotators of three groups of taste, each a person of their own within it."""
     rng = np.random.default_rng([seed, 1])
     rows: list[Array] = []
-    for share, centre in _GROUPS.values():
+    for share, center in _GROUPS.values():
         count = round(share * annotators)
-        rows.append(np.array(centre) + rng.normal(0.0, 0.35, (count, len(ATTRIBUTES))))
+        rows.append(np.array(center) + rng.normal(0.0, 0.35, (count, len(ATTRIBUTES))))
     return Population(np.concatenate(rows))
 
 

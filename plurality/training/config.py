@@ -41,7 +41,7 @@ class TrainConfig(BaseModel):
     """Of margin and scaled-bt: what to do where the judges reject the label, see `margins.py`."""
     mix_alpha: float = Field(default=0.5, ge=0, le=1)
     """α of mix: 0 is the label alone, 1 the votes alone."""
-    centring: float = Field(default=0.0, ge=0)
+    centering: float = Field(default=0.0, ge=0)
     """c of + c·(r_a + r_b)² (arXiv 2312.09244, eq. 2, which uses about 0.01); 0 leaves it out."""
     more: bool = False
     """Weigh the sources anew each step so that their head gradients agree best (arXiv 2312.07401, eq. 7)."""
@@ -102,7 +102,7 @@ class TrainConfig(BaseModel):
     @property
     def objective_name(self) -> str:
         """What checkpoint and manifest call it."""
-        return self.recipe.name(more=self.more, centring=self.centring > 0)
+        return self.recipe.name(more=self.more, centering=self.centering > 0)
 
 
 def checked_config(**settings: Any) -> TrainConfig:

@@ -1,4 +1,4 @@
-"""Rows to token ids, through the tokeniser that will serve, and batches for the trainer."""
+"""Rows to token ids, through the tokenizer that will serve, and batches for the trainer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from plurality.training.objectives import PADDING
 from plurality.training.rows import PreferenceRow
 from plurality.training.targets import Recipe, Target, targets_for
 from service.bundle.formats import PairFormat
-from service.bundle.tokenize import Tokeniser
+from service.bundle.tokenize import ItemTokenizer
 from service.domain import Encoding
 from service.engine.backend import pad
 
@@ -40,14 +40,14 @@ class PairDataset(Dataset[Any]):
     def __init__(
         self,
         rows: Sequence[PreferenceRow],
-        tokeniser: Tokeniser,
+        tokenizer: ItemTokenizer,
         recipe: Recipe,
         *,
         source: str,
         keep_dropped: bool = False,
     ) -> None:
         targets = targets_for(recipe, list(rows), source=source)
-        good = _encode(rows, tokeniser, source)
+        good = _encode(rows, tokenizer, source)
         self.examples = [
             Example(good[2 * i], good[2 * i + 1], row.label, targets[i], row.source)
             for i, row in enumerate(rows)
@@ -82,8 +82,8 @@ class PairDataset(Dataset[Any]):
         return [place[example.source] for example in self.examples if example.source is not None]
 
 
-def _encode(rows: Sequence[PreferenceRow], tokeniser: Tokeniser, source: str) -> list[Encoding]:
-    encoded = tokeniser.encode([item for row in rows for item in row.as_pair().items])
+def _encode(rows: Sequence[PreferenceRow], tokenizer: ItemTokenizer, source: str) -> list[Encoding]:
+    encoded = tokenizer.encode([item for row in rows for item in row.as_pair().items])
     bad: dict[int, BadRow] = {}
     for i, entry in enumerate(encoded):
         if not isinstance(entry, Encoding):

@@ -1,7 +1,7 @@
 """From judgements to the margin of the loss (arXiv 2412.03822, eq. 3), and what to do where judges reject the label.
 
     unsigned   m = |2q − 1|             the paper's, whichever answer the judges prefer
-    clamp      m = max(0, 2q_j − 1)     q_j: the share that prefers the labelled answer
+    clamp      m = max(0, 2q_j − 1)     q_j: the share that prefers the labeled answer
     signed     m = 2q_j − 1 ∈ [−1, 1]
     drop       m = |2q − 1|, contradicted pairs are not trained on
 

@@ -29,7 +29,7 @@ LAMBDA, LOSS, GAP, NORM = f"{LOG_PREFIX}lambda/", f"{LOG_PREFIX}loss/", f"{LOG_P
 
 
 def head_gradient_sums(
-    feature_2BD: Tensor, reward_2B: Tensor, targets: PairTargets, sources: int, *, centring: float = 0.0
+    feature_2BD: Tensor, reward_2B: Tensor, targets: PairTargets, sources: int, *, centering: float = 0.0
 ) -> Tensor:
     """Σ over the pairs of each source of the loss's gradient by the head's weight, float64, shape [K, D].
 
@@ -38,15 +38,15 @@ def head_gradient_sums(
         reward_2B: the rewards that it made of them.
         targets: of the B pairs.
         sources: K.
-        centring: c.
+        centering: c.
     """
     reward_2B = reward_2B.double()
     feature_a_BD, feature_b_BD = feature_2BD.double().chunk(2)
     parts = [part.double() for part in (targets.target_B, targets.margin_B, targets.weight_B)]
     slope_B = loss_slopes(rewards_to_gap(reward_2B), *parts)
     gradient_BD = slope_B[:, None] * (feature_a_BD - feature_b_BD)
-    if centring:
-        gradient_BD += 2 * centring * rewards_to_sum(reward_2B)[:, None] * (feature_a_BD + feature_b_BD)
+    if centering:
+        gradient_BD += 2 * centering * rewards_to_sum(reward_2B)[:, None] * (feature_a_BD + feature_b_BD)
     sum_KD = gradient_BD.new_zeros(sources, feature_2BD.shape[1])
     return sum_KD.index_add_(0, targets.source_B.long(), gradient_BD)
 
@@ -54,8 +54,8 @@ def head_gradient_sums(
 class More:
     """One optimizer step after another: `begin`, `observe` each micro-batch, `solve`, then `share` of each pair."""
 
-    def __init__(self, head: nn.Linear, sources: Sequence[str], *, floor: float = 0.0, centring: float = 0.0) -> None:
-        self.head, self.sources, self.floor, self.centring = head, tuple(sources), floor, centring
+    def __init__(self, head: nn.Linear, sources: Sequence[str], *, floor: float = 0.0, centering: float = 0.0) -> None:
+        self.head, self.sources, self.floor, self.centering = head, tuple(sources), floor, centering
         self.begin()
 
     def begin(self) -> None:
@@ -72,10 +72,10 @@ class More:
         """Add a micro-batch's gradients, losses and counts."""
         feature_2BD, reward_2B = inputs.of(logit_2B1), logit_2B1.detach().squeeze(-1).float()
         count = len(self.sources)
-        sum_KD = head_gradient_sums(feature_2BD, reward_2B, targets, count, centring=self.centring)
+        sum_KD = head_gradient_sums(feature_2BD, reward_2B, targets, count, centering=self.centering)
         self._gradient_KD += sum_KD.cpu()
         source_B = targets.source_B.long().cpu()
-        loss_B = batch_losses(reward_2B, targets, centring=self.centring).double().cpu()
+        loss_B = batch_losses(reward_2B, targets, centering=self.centering).double().cpu()
         self._loss_K.index_add_(0, source_B, loss_B)
         self._count_K += torch.bincount(source_B, minlength=count)
 

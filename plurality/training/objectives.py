@@ -3,7 +3,7 @@
     L = −w·[q̃ log σ(Δ − m) + (1 − q̃) log σ(−Δ − m)] + c·(r_a + r_b)²,   Δ = r_a − r_b
     dL/dΔ = w·[(1 − q̃) σ(Δ + m) − q̃ σ(m − Δ)],   dL/d(r_a + r_b) = 2c·(r_a + r_b)
 
-`targets.py` says what q̃, m and w are under each objective. The last term centres the rewards (arXiv 2312.09244, eq. 2);
+`targets.py` says what q̃, m and w are under each objective. The last term centers the rewards (arXiv 2312.09244, eq. 2);
 the ranking terms know differences alone.
 
 Where labels are Bernoulli(p) the optimum is σ(Δ) = p for m = 0, but lies further out for m > 0: the margin loss is no
@@ -49,7 +49,7 @@ class PairTargets(NamedTuple):
 
 
 def pair_losses(gap_B: Tensor, target_B: Tensor, margin_B: Tensor, weight_B: Tensor | None = None) -> Tensor:
-    """The loss of each pair, without centring.
+    """The loss of each pair, without centering.
 
     Args:
         gap_B: Δ = r_a − r_b, shape [B].
@@ -77,10 +77,10 @@ def loss_slopes(gap_B: Tensor, target_B: Tensor, margin_B: Tensor, weight_B: Ten
     return slope_B if weight_B is None else weight_B * slope_B
 
 
-def batch_losses(reward_2B: Tensor, targets: PairTargets, *, centring: float = 0.0) -> Tensor:
+def batch_losses(reward_2B: Tensor, targets: PairTargets, *, centering: float = 0.0) -> Tensor:
     """The whole loss of each pair, shape [B], from rewards that come as all a's, then all b's."""
     loss_B = pair_losses(rewards_to_gap(reward_2B), targets.target_B, targets.margin_B, targets.weight_B)
-    return loss_B + centring * rewards_to_sum(reward_2B) ** 2 if centring else loss_B
+    return loss_B + centering * rewards_to_sum(reward_2B) ** 2 if centering else loss_B
 
 
 def rewards_to_gap(reward_2B: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ def rewards_to_gap(reward_2B: Tensor) -> Tensor:
 
 
 def rewards_to_sum(reward_2B: Tensor) -> Tensor:
-    """r_a + r_b, what centring keeps near 0: shape [2B] -> [B]."""
+    """r_a + r_b, what centering keeps near 0: shape [2B] -> [B]."""
     reward_a_B, reward_b_B = torch.chunk(reward_2B, 2)
     return reward_a_B + reward_b_B
 

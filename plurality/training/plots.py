@@ -24,9 +24,9 @@ def plot_weights(history: Sequence[Mapping[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     axis = figure.subplots()
     for index, (name, values) in enumerate(weights.items()):
-        colour = f"C{index % 10}"
-        axis.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
-        axis.plot(steps, _running_mean(values, max(1, len(values) // 20)), color=colour, label=name)
+        color = f"C{index % 10}"
+        axis.plot(steps, values, color=color, alpha=0.25, linewidth=0.8)
+        axis.plot(steps, _running_mean(values, max(1, len(values) // 20)), color=color, label=name)
     axis.axhline(1 / max(1, len(weights)), color="0.6", linewidth=1, linestyle=":", zorder=0)
     axis.set(
         xlabel="optimizer step",

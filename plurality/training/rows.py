@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from model_export.pairs import LabelledPair
+from model_export.pairs import LabeledPair
 from plurality.training.judge.record import JudgeRecord
 from service.domain import Message, Prompt
 
@@ -92,6 +92,6 @@ class PreferenceRow(_Closed):
             return self.judge.q
         return self.preference
 
-    def as_pair(self) -> LabelledPair:
+    def as_pair(self) -> LabeledPair:
         """For calibration and fidelity checks."""
-        return LabelledPair(self.context, self.response_a, self.response_b, self.preference, self.source)
+        return LabeledPair(self.context, self.response_a, self.response_b, self.preference, self.source)

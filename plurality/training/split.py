@@ -22,7 +22,7 @@ Shares = tuple[float, float, float]
 MERGED = "merged into the row of the same pair"
 
 
-def normalise(text: str) -> str:
+def normalize(text: str) -> str:
     """Text as leak checks compare it: compatibility forms, case and white space do not count."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
@@ -33,13 +33,13 @@ def turns(row: PreferenceRow) -> tuple[Turn, ...]:
 
 
 def text_key(text: str) -> str:
-    """Digest of a normalised text."""
-    return hashlib.sha256(normalise(text).encode()).hexdigest()
+    """Digest of a normalized text."""
+    return hashlib.sha256(normalize(text).encode()).hexdigest()
 
 
 def prompt_key(row: PreferenceRow) -> str:
-    """Digest of the normalised context; equal for a plain prompt and the same as one message."""
-    return text_key("\x1e".join(f"{turn.role}\x1f{normalise(turn.content)}" for turn in turns(row)))
+    """Digest of the normalized context; equal for a plain prompt and the same as one message."""
+    return text_key("\x1e".join(f"{turn.role}\x1f{normalize(turn.content)}" for turn in turns(row)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,12 +28,12 @@ class Recipe:
     margin_policy: MarginPolicy = "unsigned"
     mix_alpha: float = 0.5
 
-    def name(self, *, more: bool = False, centring: bool = False) -> str:
-        """As manifests have it: baseline, margin, margin-clamp, more+bt, soft+centred, ..."""
-        plain = self == Recipe() and not more and not centring
+    def name(self, *, more: bool = False, centering: bool = False) -> str:
+        """As manifests have it: baseline, margin, margin-clamp, more+bt, soft+centered, ..."""
+        plain = self == Recipe() and not more and not centering
         base = "bt" if self.objective == "baseline" and not plain else self.objective
         policy = f"-{self.margin_policy}" if self.margin_policy != "unsigned" else ""
-        return f"{'more+' if more else ''}{base}{policy}{'+centred' if centring else ''}"
+        return f"{'more+' if more else ''}{base}{policy}{'+centered' if centering else ''}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""One training run, start to end: load, tokenise, train, evaluate, save."""
+"""One training run, start to end: load, tokenize, train, evaluate, save."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -37,7 +37,7 @@ class TrainResult:
 
 
 def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> TrainResult:
-    """Train a reward model and save it to `config.output` (safetensors, tokeniser, `plurality.json`; with MORE a plot).
+    """Train a reward model and save it to `config.output` (safetensors, tokenizer, `plurality.json`; with MORE a plot).
 
     Raises:
         DataError: rows that cannot be used, each with its line.
@@ -136,7 +136,7 @@ def _keep_settings(config: TrainConfig, processes: int) -> None:
 
 def _dataset(path: Path, base: Checkpoint, config: TrainConfig, *, keep_dropped: bool = False) -> PairDataset:
     rows = load_rows(path)
-    return PairDataset(rows, base.tokeniser, config.recipe, source=path.name, keep_dropped=keep_dropped)
+    return PairDataset(rows, base.tokenizer, config.recipe, source=path.name, keep_dropped=keep_dropped)
 
 
 def _summary(config: TrainConfig, train_set: PairDataset, validation_set: PairDataset | None) -> str:

@@ -32,11 +32,11 @@ class PairTrainer(Trainer):  # type: ignore[misc]
     same dropout (about a third more work); where it has one, its own forward pass is enough and MORE costs nothing.
     """
 
-    def __init__(self, *, sampler: Any, centring: float = 0.0, more: More | None = None, **named: Any) -> None:
+    def __init__(self, *, sampler: Any, centering: float = 0.0, more: More | None = None, **named: Any) -> None:
         super().__init__(**named)
         # Otherwise the library thinks that our loss is a sum over tokens, and leaves out the mean over micro-batches.
         self.model_accepts_loss_kwargs = False
-        self.sampler, self.centring, self.more = sampler, centring, more
+        self.sampler, self.centering, self.more = sampler, centering, more
         self._micro_batches: list[dict[str, Any]] = []
         self._pairs = 0
         if more:
@@ -75,7 +75,7 @@ class PairTrainer(Trainer):  # type: ignore[misc]
             targets = PairTargets.of(inputs.pop("labels"))
             logit_2B1 = model(**inputs).logits
         reward_2B = logit_2B1.squeeze(-1).float()
-        loss_B = batch_losses(reward_2B, targets, centring=self.centring)
+        loss_B = batch_losses(reward_2B, targets, centering=self.centering)
         loss = self._of_step(loss_B, targets) if model.training else loss_B.mean()
         return (loss, {"rewards": torch.stack(reward_2B.chunk(2), dim=1)}) if return_outputs else loss
 
@@ -153,7 +153,7 @@ def build_trainer(
     step_pairs = part * config.gradient_accumulation
     sampler: Any = EpochSampler(step_pairs, lengths=train.lengths, seed=config.seed)
     if config.more:
-        more = More(find_head(plain(model)), train.sources, floor=config.more_floor, centring=config.centring)
+        more = More(find_head(plain(model)), train.sources, floor=config.more_floor, centering=config.centering)
         sampler = BalancedSampler(step_pairs, sources=train.source_ids, lengths=train.lengths, seed=config.seed)
     elif arguments.world_size > 1:
         sampler = PaddedSampler(sampler, part, pairs=len(train))
@@ -161,14 +161,14 @@ def build_trainer(
         keep_fp32(find_head(plain(model)))
     trainer = PairTrainer(
         sampler=sampler,
-        centring=config.centring,
+        centering=config.centering,
         more=more,
         model=model,
         args=arguments,
         train_dataset=train,
         eval_dataset=validation,
         data_collator=collator,
-        compute_metrics=validation_metrics(collator.sources, centring=config.centring),
+        compute_metrics=validation_metrics(collator.sources, centering=config.centering),
     )
     if arguments.process_index:
         torch.manual_seed(config.seed + arguments.process_index)  # other dropout than the first process's

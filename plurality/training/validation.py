@@ -16,18 +16,18 @@ from plurality.training.objectives import PairTargets, batch_losses
 Array = NDArray[np.float64]
 
 
-def validation_metrics(sources: Sequence[str], *, centring: float = 0.0) -> Callable[[Any], dict[str, float]]:
+def validation_metrics(sources: Sequence[str], *, centering: float = 0.0) -> Callable[[Any], dict[str, float]]:
     """What transformers.Trainer calls with the rewards [B, 2] and the collator's columns.
 
     Args:
         sources: names by the source column; with two or more among the pairs, each figure comes by source too.
-        centring: c of the loss.
+        centering: c of the loss.
     """
 
     def compute(prediction: Any) -> dict[str, float]:
         reward_B2 = torch.as_tensor(np.asarray(prediction.predictions), dtype=torch.float64)
         targets = PairTargets.of(torch.as_tensor(np.asarray(prediction.label_ids), dtype=torch.float64))
-        loss_B = batch_losses(reward_B2.T.reshape(-1), targets, centring=centring).numpy()
+        loss_B = batch_losses(reward_B2.T.reshape(-1), targets, centering=centering).numpy()
         gap_B, label_B = (reward_B2[:, 0] - reward_B2[:, 1]).numpy(), targets.label_B.numpy()
         source_B = targets.source_B.long().numpy()
         found = _figures(loss_B, gap_B, label_B)

@@ -10,7 +10,7 @@ from plurality.stats import Interval
 from research.preferences.figures import Array
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#000000")
-"""Okabe and Ito's: tells apart for colour-blind readers too."""
+"""Okabe and Ito's: tells apart for color-blind readers too."""
 
 
 def forest(panels: Mapping[str, Mapping[str, Interval]], path: Path, *, against: str) -> None:
@@ -19,9 +19,9 @@ def forest(panels: Mapping[str, Mapping[str, Interval]], path: Path, *, against:
     axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
     for axis, (title, found) in zip(axes, panels.items(), strict=True):
         for place, interval in enumerate(found.values()):
-            colour = "#7f7f7f" if interval.low <= 0 <= interval.high else "#0072b2"
-            axis.plot([interval.low, interval.high], [place, place], color=colour, linewidth=2)
-            axis.plot(interval.estimate, place, "o", color=colour)
+            color = "#7f7f7f" if interval.low <= 0 <= interval.high else "#0072b2"
+            axis.plot([interval.low, interval.high], [place, place], color=color, linewidth=2)
+            axis.plot(interval.estimate, place, "o", color=color)
         axis.axvline(0, color="black", linewidth=0.8)
         axis.set_yticks(range(len(found)), list(found))
         axis.set(title=title, xlabel=f"difference to {against}")
@@ -42,12 +42,12 @@ def curves(
     """Points with intervals, and what was fitted through them."""
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axis = figure.subplots()
-    for colour, (name, (at, found)) in zip(PALETTE, lines.items(), strict=False):
+    for color, (name, (at, found)) in zip(PALETTE, lines.items(), strict=False):
         middle = [interval.estimate for interval in found]
         reach = [[i.estimate - i.low for i in found], [i.high - i.estimate for i in found]]
-        axis.errorbar(at, middle, yerr=reach, fmt="o" if fitted else "o-", color=colour, capsize=3, label=name)
+        axis.errorbar(at, middle, yerr=reach, fmt="o" if fitted else "o-", color=color, capsize=3, label=name)
         if fitted and name in fitted:
-            axis.plot(*fitted[name], color=colour, linewidth=1.2)
+            axis.plot(*fitted[name], color=color, linewidth=1.2)
     if logarithmic:
         axis.set_xscale("log", base=2)
         ticks = sorted({value for at, _ in lines.values() for value in at})
@@ -63,11 +63,11 @@ def weights(lines: Mapping[str, Sequence[Sequence[float]]], path: Path, *, smoot
     figure = Figure(figsize=(7.4, 4.0), layout="constrained")
     axis = figure.subplots()
     kernel = np.ones(smooth) / smooth
-    for colour, (name, seeds) in zip(PALETTE, lines.items(), strict=False):
+    for color, (name, seeds) in zip(PALETTE, lines.items(), strict=False):
         smoothed = [np.convolve(seed, kernel, mode="valid") for seed in seeds]
         for seed in smoothed:
-            axis.plot(seed, color=colour, alpha=0.35, linewidth=0.8)
-        axis.plot(np.mean(smoothed, axis=0), color=colour, linewidth=2, label=name)
+            axis.plot(seed, color=color, alpha=0.35, linewidth=0.8)
+        axis.plot(np.mean(smoothed, axis=0), color=color, linewidth=2, label=name)
     axis.axhline(1 / len(lines), color="black", linewidth=0.8, linestyle=":")
     axis.set(xlabel="step", ylabel=f"λ, mean of {smooth} steps")
     axis.grid(alpha=0.25)
@@ -76,12 +76,12 @@ def weights(lines: Mapping[str, Sequence[Sequence[float]]], path: Path, *, smoot
 
 
 def scatter(panels: Mapping[str, Mapping[str, tuple[Array, Array]]], path: Path, *, y: str) -> None:
-    """A panel an x; a colour a kind."""
+    """A panel an x; a color a kind."""
     figure = Figure(figsize=(4.2 * len(panels), 3.8), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
     for axis, (title, kinds) in zip(axes, panels.items(), strict=True):
-        for colour, (name, (at, value)) in zip(PALETTE, kinds.items(), strict=False):
-            axis.plot(at, value, "o", color=colour, markersize=3.5, alpha=0.7, label=name)
+        for color, (name, (at, value)) in zip(PALETTE, kinds.items(), strict=False):
+            axis.plot(at, value, "o", color=color, markersize=3.5, alpha=0.7, label=name)
         axis.set(xlabel=title)
         axis.grid(alpha=0.25)
     axes[0].set_ylabel(y)
@@ -95,8 +95,8 @@ def reliability(panels: Mapping[str, Mapping[str, tuple[Array, Array]]], path: P
     axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
     for axis, (title, lines) in zip(axes, panels.items(), strict=True):
         axis.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
-        for colour, (name, (predicted, observed)) in zip(PALETTE, lines.items(), strict=False):
-            axis.plot(predicted, observed, "o-", color=colour, markersize=3.5, label=name)
+        for color, (name, (predicted, observed)) in zip(PALETTE, lines.items(), strict=False):
+            axis.plot(predicted, observed, "o-", color=color, markersize=3.5, label=name)
         axis.set_title(title, fontsize=8)
         axis.set(xlabel="predicted P(a preferred)", xlim=(0, 1), ylim=(0, 1))
         axis.grid(alpha=0.25)

@@ -61,8 +61,8 @@ class Oracle:
             return "unparsed"
         if any(part not in asked.cores for part in substance):
             return "off-prompt"
-        coloured = [tone for tone, _ in tones if tone != "plain"]
-        usual = len(substance) == 1 and len(tones) <= _MOST_TONES and len(set(coloured)) == len(coloured)
+        colored = [tone for tone, _ in tones if tone != "plain"]
+        usual = len(substance) == 1 and len(tones) <= _MOST_TONES and len(set(colored)) == len(colored)
         return "exact" if usual else "stretched"
 
 

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from research.rlhf.curves import Best, Point
 
-COLOURS = {"grpo": "#0072b2", "control": "#7f7f7f", "ppo": "#009e73", "best of n": "#d55e00"}
-"""Okabe and Ito's palette: tells apart for colour-blind readers too."""
+COLORS = {"grpo": "#0072b2", "control": "#7f7f7f", "ppo": "#009e73", "best of n": "#d55e00"}
+"""Okabe and Ito's palette: tells apart for color-blind readers too."""
 NAMES = {"grpo": "GRPO", "control": "GRPO, rewards shuffled", "ppo": "PPO", "best of n": "best of n"}
 Runs = Mapping[str, Sequence[Sequence[Point]]]
 """By kind of run, a curve a seed."""
@@ -41,11 +41,11 @@ def plot_best_of_n(points: Sequence[Best], path: Path) -> None:
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     for axis, against in zip(figure.subplots(1, 2), ("n", "kl"), strict=True):
         x = [getattr(point, against) for point in points]
-        for name, colour, marker in (("reward", "#d55e00", "o"), ("utility", "#0072b2", "s")):
+        for name, color, marker in (("reward", "#d55e00", "o"), ("utility", "#0072b2", "s")):
             mean, low, high = np.array([getattr(point, name) for point in points]).T
             label = "proxy reward (service)" if name == "reward" else "TRUE utility (population)"
-            axis.plot(x, mean, f"{marker}-", color=colour, label=label)
-            axis.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+            axis.plot(x, mean, f"{marker}-", color=color, label=label)
+            axis.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0)
         axis.plot(
             x, [point.ceiling for point in points], "s:", color="#0072b2", alpha=0.6, label="utility, chosen by it"
         )
@@ -58,7 +58,7 @@ def plot_best_of_n(points: Sequence[Best], path: Path) -> None:
 
 
 def plot_kl(runs: Runs, best: Sequence[Best], path: Path) -> None:
-    """What each way of optimising buys for the same distance from the start policy."""
+    """What each way of optimizing buys for the same distance from the start policy."""
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     titles = ("proxy reward (service)", "TRUE utility (population)")
     for axis, title, name in zip(figure.subplots(1, 2), titles, ("reward", "utility"), strict=True):
@@ -66,7 +66,7 @@ def plot_kl(runs: Runs, best: Sequence[Best], path: Path) -> None:
             _bundle(axis, kind, curves, lambda point: max(0.0, point.kl), _getter(name))
         if best:
             means = [getattr(point, name)[0] for point in best]
-            axis.plot([point.kl for point in best], means, "o-", color=COLOURS["best of n"], label=NAMES["best of n"])
+            axis.plot([point.kl for point in best], means, "o-", color=COLORS["best of n"], label=NAMES["best of n"])
         axis.set(title=title, xlabel="KL to the start policy, nats an answer")
         axis.grid(alpha=0.25)
     figure.axes[0].legend(frameon=False)
@@ -86,7 +86,7 @@ def _bundle(
 ) -> None:
     """Each seed thin; their mean thick, over the moments that all have."""
     for curve in curves:
-        axis.plot([x(p) for p in curve], [y(p) for p in curve], color=COLOURS[kind], alpha=0.4, linewidth=0.8)
+        axis.plot([x(p) for p in curve], [y(p) for p in curve], color=COLORS[kind], alpha=0.4, linewidth=0.8)
     together = list(zip(*curves, strict=False))
     means = [[float(np.mean([of(p) for p in moment])) for moment in together] for of in (x, y)]
-    axis.plot(*means, color=COLOURS[kind], linewidth=2, label=NAMES[kind])
+    axis.plot(*means, color=COLORS[kind], linewidth=2, label=NAMES[kind])

@@ -4,7 +4,7 @@ ABOUT = """\
 # A real RLHF run: a policy, TRL, and rewards of the service over HTTP
 
 A tiny policy (a Llama of three layers, 192 wide, 1.7 million weights, made from scratch) learns to answer prompts of
-the demo's generator from answers of every quality: right and wrong, kind and rude. Then TRL optimises it with rewards
+the demo's generator from answers of every quality: right and wrong, kind and rude. Then TRL optimizes it with rewards
 that it gets over HTTP from a running `plurality serve` through `plurality_client.trl.reward_function`. The reward
 model is the benchmarks': MiniLM, a baseline trained for one epoch on 2,400 generated pairs. All of it runs on a CPU;
 `python -m research.rlhf all` makes everything: environment, models, runs, this page.
@@ -24,7 +24,7 @@ information."""
 
 READING = """\
 ## How to read it
-- **Over-optimisation** would show as a proxy reward that goes on rising while the true utility stalls or falls, at
+- **Over-optimization** would show as a proxy reward that goes on rising while the true utility stalls or falls, at
   the same KL.
 - GRPO: TRL 1.12 `GRPOTrainer`, 8 prompts of 8 answers an update, learning rate 2e-4, β 0.02. PPO:
   `trl.experimental.ppo`, 64 answers an update, two epochs, KL coefficient 0.02. TRL's PPO takes a module that scores

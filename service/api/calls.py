@@ -99,12 +99,12 @@ class Caller:
         request.scope["labels"] |= served.labels
         return served.scored
 
-    async def tokenise(
+    async def tokenize(
         self, request: Request, items: Sequence[Item], *, model: str | None
     ) -> tuple[Manifest, Sequence[Encoding | InvalidInput]]:
         """Items as the model would read them, whole or not at all; limits and errors as of `score`."""
         query = self._query(request, items, model, PLAIN, cut=False, timeout_s=None)
-        return await unless_disconnected(request, self.scorer.tokenise(query))
+        return await unless_disconnected(request, self.scorer.tokenize(query))
 
     def check_ready(self) -> None:
         """Raises NotReady or Draining unless requests should be sent here."""

@@ -18,7 +18,7 @@ from service.errors import MalformedRequest
 from service.experiments.compare import Comparison, compare
 from service.experiments.comparison_input import (
     judged_pairs,
-    neighbour_pairs,
+    neighbor_pairs,
     pair_items,
     prompts_of,
     to_items,
@@ -55,7 +55,7 @@ def compare_routes(caller: Caller) -> Surface:
         if (body.pairs is None) == (body.items is None):
             raise MalformedRequest("give either pairs or items", param="pairs")
         items = pair_items(body.pairs) if body.pairs is not None else to_items(body.items or [])
-        pairs = judged_pairs(body.pairs) if body.pairs is not None else neighbour_pairs(items)
+        pairs = judged_pairs(body.pairs) if body.pairs is not None else neighbor_pairs(items)
         scored = await caller.score_each(request, items, models=body.models)
         versions = [version_scores([one], name) for one, name in zip(scored, body.models, strict=True)]
         prompts = prompts_of(items)

@@ -49,7 +49,7 @@ class WireVersionFigures(Wire):
     """One version against people."""
 
     name: str
-    labelled: int
+    labeled: int
     voted: int
     figures: Annotated[dict[str, WireFigure], Meta(description="accuracy, ece, brier, nll; pearson, l1 of votes.")]
     ece_noise_floor: WireNoiseFloor | None

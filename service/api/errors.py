@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from plurality.core.errors import ConfigurationError, PluralityError
 from service import errors
 from service.api.shapes import NATIVE, ErrorShape, Failure
-from service.errors import InvalidInput, Overloaded, Unauthorised, Unavailable
+from service.errors import InvalidInput, Overloaded, Unauthorized, Unavailable
 from service.telemetry.logs import get_logger
 
 STATUS: dict[type[PluralityError], int] = {
@@ -24,7 +24,7 @@ STATUS: dict[type[PluralityError], int] = {
     errors.TooManyItems: 422,
     errors.ControlTokenInText: 422,
     errors.UnsupportedConversation: 422,
-    errors.Unauthorised: 401,
+    errors.Unauthorized: 401,
     errors.WritesDisabled: 403,
     errors.UnknownModel: 404,
     errors.VersionNotReady: 409,
@@ -89,7 +89,7 @@ def install_error_handlers(app: FastAPI, *, overload_status: int = 503) -> None:
         status = STATUS[type(error)]
         if isinstance(error, Unavailable):
             extra["retry-after"] = str(error.retry_after_s)
-        if isinstance(error, Unauthorised):
+        if isinstance(error, Unauthorized):
             extra["www-authenticate"] = "Bearer"
         if isinstance(error, Overloaded):
             status = overload_status

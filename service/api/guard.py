@@ -17,7 +17,7 @@ from service.admission import Gate
 from service.api.keys import Keys
 from service.api.paths import OTHER, Paths, Place
 from service.api.shapes import ErrorShape, Failure
-from service.errors import Unauthorised, WritesDisabled
+from service.errors import Unauthorized, WritesDisabled
 from service.settings.groups import HttpSettings
 from service.telemetry.metrics import Metrics
 
@@ -132,8 +132,8 @@ class Guard:
             return
         try:
             self._keys.require(HTTPConnection(scope), place.role)
-        except (Unauthorised, WritesDisabled) as error:
-            status = HTTPStatus.UNAUTHORIZED if isinstance(error, Unauthorised) else HTTPStatus.FORBIDDEN
+        except (Unauthorized, WritesDisabled) as error:
+            status = HTTPStatus.UNAUTHORIZED if isinstance(error, Unauthorized) else HTTPStatus.FORBIDDEN
             raise _Refused(status, error.code, error.message, reason=error.code) from None
 
     def _check_headers(self, headers: dict[bytes, bytes], place: Place) -> None:

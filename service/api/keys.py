@@ -12,7 +12,7 @@ from typing import Literal
 from starlette.requests import HTTPConnection
 
 from plurality.core.errors import ConfigurationError
-from service.errors import Unauthorised, WritesDisabled
+from service.errors import Unauthorized, WritesDisabled
 from service.settings.groups import KeySettings
 from service.telemetry.logs import get_logger
 
@@ -109,7 +109,7 @@ class Keys:
         """Let a request pass that presents a key of the role. Scoring is open where no `score_file` is configured.
 
         Raises:
-            Unauthorised: the key is missing or wrong.
+            Unauthorized: the key is missing or wrong.
             WritesDisabled: no key is configured that would open it.
         """
         self._check(_presented(request), role)
@@ -133,7 +133,7 @@ class Keys:
             for digest in file.digests():
                 known |= hmac.compare_digest(digest, presented)
         if not known:
-            raise Unauthorised(f"send a key that opens {role} routes, as Authorization: Bearer <key>")
+            raise Unauthorized(f"send a key that opens {role} routes, as Authorization: Bearer <key>")
 
 
 def fingerprint(request: HTTPConnection) -> str:

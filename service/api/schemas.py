@@ -67,7 +67,7 @@ class ItemError(Wire):
 class ScoredItem(Wire):
     """A reward, or this item's own error."""
 
-    reward: Annotated[float | None, Meta(description="Finite, centred; null only beside `error`.")]
+    reward: Annotated[float | None, Meta(description="Finite, centered; null only beside `error`.")]
     tokens: int | None
     truncated: Annotated[bool | None, Meta(description="Whether tokens were cut from the left to fit the model.")]
     cut_tokens: int | None

@@ -27,9 +27,9 @@ class Closed(BaseModel):
 
 
 class PairFormat(Closed):
-    """Encoder models: [start] prompt [between] response [end], each text tokenised on its own.
+    """Encoder models: [start] prompt [between] response [end], each text tokenized on its own.
 
-    A control token that is spelled out in a text is read as plain text, or refused where the tokeniser cannot do that.
+    A control token that is spelled out in a text is read as plain text, or refused where the tokenizer cannot do that.
     """
 
     kind: Literal["pair"] = "pair"
@@ -42,7 +42,7 @@ class PairFormat(Closed):
     token_types: bool
     """Whether the model tells prompt and response apart by token type (0 and 1)."""
     unknown_id: TokenId | None = None
-    """What a text's unknown characters become; some tokenisers pad with it too."""
+    """What a text's unknown characters become; some tokenizers pad with it too."""
 
     @cached_property
     def control_ids(self) -> frozenset[int]:
@@ -82,7 +82,7 @@ class ChatFormat(Closed):
     rewritten: dict[Turn, tuple[str, ...]] = {}
     """Refused inside a turn's text: the template would not write it as it is. An empty one stands for a blank text."""
     control_tokens: tuple[str, ...]
-    """Refused inside a text: the tokeniser would read them as the template's own."""
+    """Refused inside a text: the tokenizer would read them as the template's own."""
     pad_id: TokenId
 
     def trim_of(self, turn: Turn) -> Trim:

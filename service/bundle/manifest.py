@@ -101,7 +101,7 @@ class Calibration(Closed):
 
 
 class RewardStatistics(Closed):
-    """Centred rewards on the reference set: for whitening, drift and a shared zero."""
+    """Centered rewards on the reference set: for whitening, drift and a shared zero."""
 
     count: int = Field(gt=0)
     mean: float
@@ -118,7 +118,7 @@ class Turn(Closed):
 
 
 class Golden(Closed):
-    """An input whose token ids and reward are known: proves tokeniser, format and weights belong together."""
+    """An input whose token ids and reward are known: proves tokenizer, format and weights belong together."""
 
     prompt: str | tuple[Turn, ...]
     response: str
@@ -142,16 +142,16 @@ UNBOUNDED = Quantization(largest_pair=254)
 
 
 class Fidelity(Closed):
-    """How near this file's rewards are to the checkpoint's, through the service's own tokeniser and runner."""
+    """How near this file's rewards are to the checkpoint's, through the service's own tokenizer and runner."""
 
     texts: int = Field(gt=0)
     reference: Literal["torch", "onnx-fp32"]
     max_abs_difference: float
     spearman: float
     accuracy_change: float | None
-    """Pairwise accuracy less the reference's, in [-1, 1]; None where no labelled pairs were at hand."""
+    """Pairwise accuracy less the reference's, in [-1, 1]; None where no labeled pairs were at hand."""
     max_probability_change: float | None = Field(default=None, ge=0, le=1)
-    """Largest change of σ(r_a − r_b), on the labelled pairs, or on consecutive texts where there are none; None in
+    """Largest change of σ(r_a − r_b), on the labeled pairs, or on consecutive texts where there are none; None in
     manifests that were written before it was measured."""
 
 

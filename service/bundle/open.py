@@ -12,7 +12,7 @@ from plurality.core.errors import PluralityError
 from service.bundle.formats import ChatFormat, PairFormat
 from service.bundle.manifest import Golden, Manifest
 from service.bundle.store import VerifiedFiles, read_verified
-from service.bundle.tokenize import Tokeniser
+from service.bundle.tokenize import ItemTokenizer
 from service.domain import Device, Encoding, Message, Outcome, Prompt, Reward, ScoreItem
 from service.engine.backend import Backend, pad
 from service.engine.integer import check_integer_products
@@ -29,7 +29,7 @@ class LoadedModel:
 
     digest: str
     manifest: Manifest
-    tokeniser: Tokeniser
+    tokenizer: ItemTokenizer
     backend: Backend
 
     @property
@@ -69,7 +69,7 @@ def load_model(directory: Path, *, device: Device = "cpu", threads: int | None =
 
 
 def open_model(files: VerifiedFiles, *, device: Device, threads: int | None) -> LoadedModel:
-    """Open tokeniser and session from verified bytes.
+    """Open tokenizer and session from verified bytes.
 
     Raises:
         BundleRejected: with the reason; `arithmetic`: this CPU would give an int8 version other rewards.
@@ -80,16 +80,16 @@ def open_model(files: VerifiedFiles, *, device: Device, threads: int | None) -> 
     contents = dict(files.contents)
     files.manifest.file(MODEL_FILE)
     files.manifest.file(TOKENIZER_FILE)
-    tokeniser = open_tokeniser(contents.pop(TOKENIZER_FILE), files.manifest.input_format)
+    tokenizer = open_tokenizer(contents.pop(TOKENIZER_FILE), files.manifest.input_format)
     model = contents.pop(MODEL_FILE)
     backend = OrtBackend.open(model, external=contents, device=device, threads=threads)
-    return LoadedModel(files.digest, files.manifest, tokeniser, backend)
+    return LoadedModel(files.digest, files.manifest, tokenizer, backend)
 
 
-def open_tokeniser(tokenizer_json: bytes, input_format: PairFormat | ChatFormat) -> Tokeniser:
+def open_tokenizer(tokenizer_json: bytes, input_format: PairFormat | ChatFormat) -> ItemTokenizer:
     """Parse tokenizer.json; raises BundleRejected(reason="parse")."""
     try:
-        return Tokeniser.from_json(tokenizer_json.decode(), input_format)
+        return ItemTokenizer.from_json(tokenizer_json.decode(), input_format)
     except Exception:  # noqa: BLE001 - tokenizers raises bare Exception
         raise BundleRejected("tokenizer.json cannot be read by tokenizers", reason="parse") from None
 
@@ -98,11 +98,11 @@ def check_golden(model: LoadedModel) -> None:
     """Rescore the golden inputs: ids must be equal, rewards within the manifest's tolerance.
 
     Raises:
-        BundleRejected: reason `selftest`; tokeniser, format and weights do not belong together.
+        BundleRejected: reason `selftest`; tokenizer, format and weights do not belong together.
     """
     golden = model.manifest.golden
     items = [golden_item(entry) for entry in golden]
-    encoded = model.tokeniser.encode(items)
+    encoded = model.tokenizer.encode(items)
     for entry, encoding in zip(golden, encoded, strict=True):
         if not isinstance(encoding, Encoding) or encoding.ids != entry.token_ids:
             raise BundleRejected("a golden input gives other token ids: a foreign tokenizer", reason="selftest")
@@ -130,7 +130,7 @@ def golden_item(entry: Golden) -> ScoreItem:
 def score_now(model: LoadedModel, items: Sequence[ScoreItem]) -> list[Outcome]:
     """Score without a scheduler, one text a run: the reference that batching must agree with."""
     outcomes: list[Outcome] = []
-    for encoding in model.tokeniser.encode(items):
+    for encoding in model.tokenizer.encode(items):
         if isinstance(encoding, PluralityError):
             outcomes.append(encoding)
             continue

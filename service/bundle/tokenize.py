@@ -1,4 +1,4 @@
-"""Render and tokenise: the one definition that training, export, verification and serving share.
+"""Render and tokenize: the one definition that training, export, verification and serving share.
 
 What does not fit max_length is cut from the left of the prompt; only when no prompt is left, from the left of the
 response, so that an answer's end is always read. A cut is always reported.
@@ -22,18 +22,18 @@ Encoded = Encoding | InvalidInput
 
 
 @dataclass(frozen=True, slots=True)
-class Tokeniser:
+class ItemTokenizer:
     """A tokenizer.json with the input format of its model. Safe to call from several threads."""
 
     tokenizer: Tokenizer
     format: PairFormat | ChatFormat
     share_prompts: bool = True
-    """Tokenise what several items of one call share once."""
+    """Tokenize what several items of one call share once."""
     cuts: frozenset[str] = frozenset()
     """Joints of a chat format that a chat may be cut before."""
 
     @classmethod
-    def from_json(cls, tokenizer_json: str, input_format: PairFormat | ChatFormat) -> "Tokeniser":
+    def from_json(cls, tokenizer_json: str, input_format: PairFormat | ChatFormat) -> "ItemTokenizer":
         """Parse tokenizer.json; its own truncation and padding are switched off, they would cut silently."""
         tokenizer = Tokenizer.from_str(tokenizer_json)
         tokenizer.no_truncation()
@@ -70,7 +70,7 @@ class Tokeniser:
     def _encode_tokens(self, items: Sequence[RawTokens]) -> list[Encoded]:
         return [encode_tokens(self.tokenizer, self.format, item) for item in items]
 
-    _ENCODERS: ClassVar[dict[type, Callable[["Tokeniser", list[Any]], list[Encoded]]]] = {
+    _ENCODERS: ClassVar[dict[type, Callable[["ItemTokenizer", list[Any]], list[Encoded]]]] = {
         ScoreItem: _encode_items,
         RawText: _encode_texts,
         RawTokens: _encode_tokens,
@@ -176,8 +176,8 @@ def _content(form: ChatFormat, turn: Turn, text: str) -> str:
 def seams(tokenizer: Tokenizer, joints: Iterable[str]) -> frozenset[str]:
     """Joints that a chat may be cut before without changing a single token, whatever stands on either side.
 
-    A tokeniser finds its added tokens first and treats what lies between them by itself. So a cut before a joint is
-    exact if the joint begins with an added token that takes no white space from its left and is not normalised, and if
+    A tokenizer finds its added tokens first and treats what lies between them by itself. So a cut before a joint is
+    exact if the joint begins with an added token that takes no white space from its left and is not normalized, and if
     no added token could lie across the cut.
     """
     added = tokenizer.get_added_tokens_decoder().values()
@@ -200,14 +200,14 @@ def _encode_chats(
         except InvalidInput as error:
             rendered.append(error)
     good = [entry for entry in rendered if isinstance(entry, Rendered)]
-    tokens = iter(_tokenise_chats(tokenizer, good, cuts))
+    tokens = iter(_tokenize_chats(tokenizer, good, cuts))
     return [_cut_chat(next(tokens), entry, form) if isinstance(entry, Rendered) else entry for entry in rendered]
 
 
-def _tokenise_chats(
+def _tokenize_chats(
     tokenizer: Tokenizer, chats: Sequence[Rendered], cuts: frozenset[str]
 ) -> list[tuple[list[int], list[int]]]:
-    """(ids, first characters) of each chat; a prompt that several chats begin with is tokenised once."""
+    """(ids, first characters) of each chat; a prompt that several chats begin with is tokenized once."""
     prompts = Counter(chat.text[: chat.prompt_end] for chat in chats)
     pieces = [
         (chat.text[: chat.prompt_end], chat.text[chat.prompt_end :])

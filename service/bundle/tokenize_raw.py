@@ -84,7 +84,7 @@ def encode_tokens(tokenizer: Tokenizer, form: PairFormat | ChatFormat, item: Raw
 def _around_one_text(
     tokenizer: Tokenizer, form: PairFormat | ChatFormat
 ) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """What the tokeniser puts before and after a single text; None where no probe tells."""
+    """What the tokenizer puts before and after a single text; None where no probe tells."""
     if isinstance(form, PairFormat):
         return form.start_ids, form.end_ids
     if not tokenizer.encode("").ids:
@@ -99,7 +99,7 @@ def _around_one_text(
 
 def _no_frame() -> UnsupportedConversation:
     return UnsupportedConversation(
-        "where this tokeniser puts its special tokens cannot be told; send add_special_tokens false, or a conversation"
+        "where this tokenizer puts its special tokens cannot be told; send add_special_tokens false, or a conversation"
     )
 
 

@@ -9,7 +9,7 @@ from service.domain import Item, Outcome, Prompt, RawText, Reward, ScoreItem
 from service.settings.groups import WatchSettings
 
 Row = tuple[float, float, int]
-"""Centred reward, tokens of the response, tokens that were cut."""
+"""Centered reward, tokens of the response, tokens that were cut."""
 
 
 @dataclass(frozen=True, slots=True)

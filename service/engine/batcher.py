@@ -1,7 +1,7 @@
 """The async shell around the queue: a few lanes that take batches and run them, one future a waiter.
 
 Each future is settled on its own and only if nobody settled it before: a client that leaves, a poison item or a
-failing batch never touches its neighbours.
+failing batch never touches its neighbors.
 """
 
 import asyncio
@@ -153,7 +153,7 @@ class Batcher:
         try:
             outcomes = await self._execute([entry.encoding for entry in batch])
             if len(batch) > 1 and any(isinstance(outcome, InferenceFailed) for outcome in outcomes):
-                # One poison item must not cost its neighbours their rewards: run each alone.
+                # One poison item must not cost its neighbors their rewards: run each alone.
                 outcomes = [(await self._execute([entry.encoding]))[0] for entry in batch]
             for entry, outcome in zip(batch, outcomes, strict=True):
                 self._settle(entry, outcome)

@@ -244,7 +244,7 @@ def _session_options(external: Mapping[str, bytes], threads: int | None) -> ort.
     # One thread a call means that several lanes call at once: they would share one arena, its lock and its fragments.
     # Found by hand on 2 cores, int8 more than fp32; no benchmark of it is kept. With one lane the arena is no loss.
     options.enable_cpu_mem_arena = threads != 1
-    # Spinning threads take the cores that tokenising and HTTP need.
+    # Spinning threads take the cores that tokenizing and HTTP need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if external:
         names = list(external)

@@ -10,7 +10,7 @@ from service.domain import Scheduler
 from service.engine.cost import CostModel
 
 _WINDOW = 4
-"""Neighbours looked at on either side of the urgent item, in largest worthwhile batches: further ones change nothing
+"""Neighbors looked at on either side of the urgent item, in largest worthwhile batches: further ones change nothing
 near it, and a bounded window keeps planning O(1) in the queue."""
 
 
@@ -72,15 +72,15 @@ def partition(lengths: Sequence[int], policy: Policy) -> list[int]:
 
 
 def plan_around(lengths: Sequence[int], urgent: int, policy: Policy) -> list[range]:
-    """The batches of the best partition of the neighbourhood of the item at `urgent`.
+    """The batches of the best partition of the neighborhood of the item at `urgent`.
 
     Args:
         lengths: tokens of all queued items, ascending.
         urgent: a place in `lengths`.
 
     Returns:
-        Contiguous, disjoint places in `lengths`; one batch holds `urgent`. Where the neighbourhood was cut out of a
-        longer queue, its outermost batches are left out, unless `urgent` is in them: a neighbour may belong to them.
+        Contiguous, disjoint places in `lengths`; one batch holds `urgent`. Where the neighborhood was cut out of a
+        longer queue, its outermost batches are left out, unless `urgent` is in them: a neighbor may belong to them.
     """
     if policy.largest == 1:
         return [range(urgent, urgent + 1)]

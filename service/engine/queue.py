@@ -148,7 +148,7 @@ class PendingQueue(Generic[Item]):
         return numbers[left.start : left.stop]
 
     def _plan(self, urgent: int) -> None:
-        """Plan around an item, and keep what was planned for all of its neighbours."""
+        """Plan around an item, and keep what was planned for all of its neighbors."""
         place = bisect_left(self._by_length, (self._items[urgent].tokens, urgent))
         for batch in plan_around(self._lengths, place, self._policy):
             numbers = [number for _, number in self._by_length[batch.start : batch.stop]]
@@ -191,7 +191,7 @@ class PendingQueue(Generic[Item]):
         start = bisect_left(self._by_length, (items[0].tokens, numbers[0]))
         stop = start + len(numbers)
         if [number for _, number in self._by_length[start:stop]] == list(numbers):
-            del self._by_length[start:stop], self._lengths[start:stop]  # neighbours, as a batch usually is
+            del self._by_length[start:stop], self._lengths[start:stop]  # neighbors, as a batch usually is
             return
         for number, item in zip(numbers, items, strict=True):
             place = bisect_left(self._by_length, (item.tokens, number))

@@ -154,7 +154,7 @@ def _written(prompt: Prompt) -> str:
     return "turns:" + "".join(f"{turn.role}:{len(turn.content)}:{turn.content}" for turn in prompt)
 
 
-def neighbours(items: Sequence[Item]) -> list[tuple[int, int]]:
+def neighbors(items: Sequence[Item]) -> list[tuple[int, int]]:
     """Places of items with the last one before them of the same prompt: what is compared where no pairs are named."""
     last: dict[Prompt, int] = {}
     found = []

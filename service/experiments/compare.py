@@ -56,7 +56,7 @@ class Pairs:
     first: Places
     second: Places
     label: Array
-    """P(a preferred) as labelled; NaN where nothing is known."""
+    """P(a preferred) as labeled; NaN where nothing is known."""
     share: Array
     """Share of the votes for a; NaN where there are none."""
     sources: Sequence[str | None]
@@ -78,7 +78,7 @@ class VersionFigures:
     """One version against people, on pairs that every version has scored."""
 
     name: str
-    labelled: int
+    labeled: int
     voted: int
     figures: Mapping[str, Figure]
     """accuracy, ece, brier, nll of the labels; pearson, l1 of the shares; those that have a value."""
@@ -186,9 +186,9 @@ def _figures(name: str, probability: Array, pairs: Pairs, table: _Table) -> Vers
         of = _of(function, probability, truth)
         if figure := _interval(of, None, rows, table.contexts, table):
             figures[statistic] = figure
-    labelled = table.pairs[np.isfinite(pairs.label[table.pairs])]
-    floor = ece_noise_floor(probability[labelled]) if len(labelled) else None
-    return VersionFigures(name, len(labelled), int(np.isfinite(pairs.share[table.pairs]).sum()), figures, floor)
+    labeled = table.pairs[np.isfinite(pairs.label[table.pairs])]
+    floor = ece_noise_floor(probability[labeled]) if len(labeled) else None
+    return VersionFigures(name, len(labeled), int(np.isfinite(pairs.share[table.pairs]).sum()), figures, floor)
 
 
 def _difference(

@@ -7,7 +7,7 @@ import numpy as np
 
 from service.domain import Prompt, Reward, ScoreItem
 from service.errors import MalformedRequest
-from service.experiments.assign import neighbours
+from service.experiments.assign import neighbors
 from service.experiments.compare import Pairs, VersionScores
 from service.scoring import Scored
 from service.telemetry.metrics import SHORT_DIGEST
@@ -40,9 +40,9 @@ def judged_pairs(pairs: Sequence[ComparePair], shares: Sequence[float | None] | 
     return Pairs(places, places + 1, _known(label), _known(share), [pair.source for pair in pairs])
 
 
-def neighbour_pairs(items: Sequence[ScoreItem]) -> Pairs:
+def neighbor_pairs(items: Sequence[ScoreItem]) -> Pairs:
     """Items beside the last before them of the same prompt; nobody said anything about them."""
-    found = neighbours(items)
+    found = neighbors(items)
     places = np.array(found, dtype=np.intp).reshape(-1, 2)
     nothing = np.full(len(found), np.nan)
     return Pairs(places[:, 0], places[:, 1], nothing, nothing, [None] * len(found))

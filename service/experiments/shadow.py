@@ -13,7 +13,7 @@ from plurality.core.errors import PluralityError
 from service.admission import Gate
 from service.domain import Item, Outcome, Reward, ScoreQuery
 from service.errors import DeadlineExceeded, Unavailable, UnknownModel
-from service.experiments.assign import neighbours
+from service.experiments.assign import neighbors
 from service.experiments.definition import Arm, Experiment
 from service.experiments.registry import Entry
 from service.experiments.tally import faults
@@ -160,7 +160,7 @@ class Shadows:
         if window is None or window.digest != shadow.digest:
             window = self._windows[labels] = _Window(shadow.digest)
         units = (job.primary.calibrator.temperature, shadow.calibrator.temperature)
-        for a, b in neighbours(job.items):
+        for a, b in neighbors(job.items):
             margins = _margin(job.primary.outcomes, a, b), _margin(outcomes, a, b)
             if margins[0] is None or margins[1] is None:
                 continue

@@ -36,7 +36,7 @@ class LimitSettings(_Group):
 
     max_items_per_request: int = Field(default=256, ge=1)
     max_characters_per_item: int = Field(default=100_000, ge=1)
-    """Checked before tokenising: truncation does not bound its cost."""
+    """Checked before tokenizing: truncation does not bound its cost."""
     max_queue_items: int = Field(default=4096, ge=1)
     max_queue_tokens: int = Field(default=4 * 2**20, ge=1)
     refuse_late: bool = True
@@ -87,7 +87,7 @@ class BatchingSettings(_Group):
     dedupe: bool = True
     """Compute what several requests ask at the same time once."""
     share_prompts: bool = True
-    """Tokenise a prompt that several items share once."""
+    """Tokenize a prompt that several items share once."""
 
 
 class RuntimeSettings(_Group):

@@ -48,7 +48,7 @@ class Metrics:
         self.queue_items = gauge("queue_items", "Items waiting for the engine.", "model", "version")
         self.admitted_tokens = gauge("queue_tokens", "Tokens admitted and not yet answered.")
         self.queue_seconds = histogram("queue_duration_seconds", "Wait for the engine.", _DURATION_S, "model")
-        self.tokenize_seconds = histogram("tokenize_duration_seconds", "Tokenising a request.", _ENGINE_S, "model")
+        self.tokenize_seconds = histogram("tokenize_duration_seconds", "Tokenizing a request.", _ENGINE_S, "model")
         self.inference_seconds = histogram(
             "inference_duration_seconds", "One engine call.", _ENGINE_S, "model", "version"
         )
@@ -90,7 +90,7 @@ class Metrics:
         self.event_loop_lag = histogram("event_loop_lag_seconds", "Delay of a timer.", _DURATION_S)
         self.draining = gauge("draining", "1 while this process shuts down.")
         self.experiments = ExperimentMetrics(registry)
-        gauge("build_info", "1, labelled with the code's version.", "version").labels(version).set(1)
+        gauge("build_info", "1, labeled with the code's version.", "version").labels(version).set(1)
 
     def render(self) -> bytes:
         """Prometheus text format. Takes milliseconds with many series: call it off the event loop."""

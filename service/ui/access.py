@@ -10,7 +10,7 @@ from service.api.calls import Caller
 from service.api.errors import STATUS
 from service.api.keys import Keys
 from service.drift.monitor import Watch
-from service.errors import Overloaded, Unauthorised, Unavailable
+from service.errors import Overloaded, Unauthorized, Unavailable
 from service.experiments.running import Experiments
 from service.feedback.intake import Intake
 from service.feedback.running import Feedback
@@ -54,7 +54,7 @@ def refused(parts: Parts, request: Request, form: Form, *, here: str) -> Respons
             parts.keys.require(request, "score")
         else:
             parts.keys.admit(form.text("key"), "score")
-    except Unauthorised:
+    except Unauthorized:
         problem = WRONG_KEY if form.text("key") else None
         return page("locked.html", status=401, here=here, path=request.url.path, problem=problem)
     return None

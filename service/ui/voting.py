@@ -15,7 +15,7 @@ from fastapi.responses import Response
 
 from plurality.core.errors import PluralityError
 from service.api import votes as wire
-from service.errors import FeedbackConflict, InvalidInput, MalformedRequest, Unauthorised, UnknownReply
+from service.errors import FeedbackConflict, InvalidInput, MalformedRequest, Unauthorized, UnknownReply
 from service.feedback.records import JudgedPair, ScoredPair
 from service.feedback.running import Kept
 from service.feedback.tables import pair_key
@@ -79,7 +79,7 @@ async def voting(parts: Parts, request: Request) -> Response:
         return await _next(parts, form, shown, done)
     except PluralityError as error:
         status, headers = status_of(parts, error)
-        known = not isinstance(error, Unauthorised)
+        known = not isinstance(error, Unauthorized)
         problem = error.message if known else _WRONG_KEY
         return _screen(parts, form, shown, problem=problem, known=known, status=status, headers=headers)
 

@@ -1,6 +1,6 @@
 """A candidate's first run is in a child process with limits: what kills that one does not kill the service.
 
-A graph may ask for any amount of memory, loop for ever or crash the runtime; a tokeniser file may be a bomb. The child
+A graph may ask for any amount of memory, loop for ever or crash the runtime; a tokenizer file may be a bomb. The child
 (`probe_child.py`) gets the very bytes that were verified, in memory, and nothing else of ours: no environment, no file
 descriptor, no path. Blocking.
 """
@@ -23,7 +23,7 @@ _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH")
 _MEMORY_FLOOR = 2 * 2**30
 """Address space of Python, onnxruntime and their threads' stacks, with room for a small model's run."""
 _MEMORY_FACTOR = 4
-"""On top, by size of the files: their bytes, the session's copy, its optimised copy, and what a run needs."""
+"""On top, by size of the files: their bytes, the session's copy, its optimized copy, and what a run needs."""
 _CHILD = "service.versions.probe_child"
 _HOME = str(Path(__file__).resolve().parents[2])
 _START = (

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from service.bundle.formats import InputFormat
 from service.bundle.manifest import Golden
-from service.bundle.open import golden_item, open_tokeniser
+from service.bundle.open import golden_item, open_tokenizer
 from service.domain import Encoding
 from service.engine.backend import pad
 from service.engine.ort import OrtBackend
@@ -61,10 +61,10 @@ def run(request: dict[str, Any], source: BinaryIO) -> None:
     contents = {name: source.read(size) for name, size in request["files"]}
     input_format: InputFormat = TypeAdapter(InputFormat).validate_json(json.dumps(request["input_format"]))
     golden = Golden.model_validate_json(json.dumps(request["golden"]))
-    tokeniser = open_tokeniser(contents.pop(request["tokenizer"]), input_format)
+    tokenizer = open_tokenizer(contents.pop(request["tokenizer"]), input_format)
     model = contents.pop(request["model"])
     backend = OrtBackend.open(model, external=contents, device="cpu", threads=1)
-    [encoded] = tokeniser.encode([golden_item(golden)])
+    [encoded] = tokenizer.encode([golden_item(golden)])
     if not isinstance(encoded, Encoding):
         raise BundleRejected(f"a golden input fails: {encoded.message}", reason="selftest")
     backend.run(pad([encoded], input_format.pad_id))

@@ -1,4 +1,4 @@
-"""One resident version: tokeniser, session and batcher as one lifetime, with a count of who uses it."""
+"""One resident version: tokenizer, session and batcher as one lifetime, with a count of who uses it."""
 
 import asyncio
 import math
@@ -43,7 +43,7 @@ class ModelBundle:
         tuned: TunedModel,
         settings: Settings,
         *,
-        tokenise_threads: ThreadPoolExecutor,
+        tokenize_threads: ThreadPoolExecutor,
         clock: Callable[[], float],
         metrics: Metrics,
         health: Health,
@@ -52,8 +52,8 @@ class ModelBundle:
         self._model = model = tuned.model
         self.profile = tuned.profile
         self.health = health
-        self._tokeniser = replace(model.tokeniser, share_prompts=settings.batching.share_prompts)
-        self._threads = tokenise_threads
+        self._tokenizer = replace(model.tokenizer, share_prompts=settings.batching.share_prompts)
+        self._threads = tokenize_threads
         self._clock = clock
         self.metrics = metrics.for_version(_labels(model.manifest, model.digest))
         self.observer = observe(model.manifest, model.digest)
@@ -84,10 +84,10 @@ class ModelBundle:
         return f"{self.manifest.model}@{self.digest[:SHORT_DIGEST]}"
 
     async def encode(self, items: Sequence[Item]) -> list[Encoded]:
-        """Tokenise off the event loop."""
+        """Tokenize off the event loop."""
         started = self._clock()
         loop = asyncio.get_running_loop()
-        encoded = await loop.run_in_executor(self._threads, self._tokeniser.encode, items)
+        encoded = await loop.run_in_executor(self._threads, self._tokenizer.encode, items)
         self.metrics.tokenized(self._clock() - started)
         return encoded
 

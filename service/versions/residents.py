@@ -50,7 +50,7 @@ class Residents:
         self._told: dict[tuple[str, str | None], Rejection] = {}
         self._loading: asyncio.Task[None] | None = None
         self._retiring: dict[Key, asyncio.Task[None]] = {}
-        self._tokenise_threads = ThreadPoolExecutor(2, thread_name_prefix="tokenise")
+        self._tokenize_threads = ThreadPoolExecutor(2, thread_name_prefix="tokenize")
 
     def start_loading(self) -> None:
         """Have what is discovered loaded, if that is not under way."""
@@ -71,7 +71,7 @@ class Residents:
         self.snapshot = Snapshot()
         bundles, self._bundles = self._bundles, {}
         await asyncio.gather(*(self._close(bundle, timeout_s) for bundle in bundles.values()))
-        self._tokenise_threads.shutdown(wait=False, cancel_futures=True)
+        self._tokenize_threads.shutdown(wait=False, cancel_futures=True)
 
     def roll_back(self, model: str, alias: str, cause: str) -> str:
         """As `Live.roll_back`."""
@@ -151,7 +151,7 @@ class Residents:
         return ModelBundle(
             tuned,
             self._settings,
-            tokenise_threads=self._tokenise_threads,
+            tokenize_threads=self._tokenize_threads,
             clock=self._clock,
             metrics=self._metrics,
             health=Health(health_rules(self._settings), self._clock, partial(self._tripped, key)),

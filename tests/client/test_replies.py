@@ -112,7 +112,7 @@ def test_a_request_that_failed_is_none_for_its_items_alone(scripted: ScriptedSer
             client.score(THREE, on_failure="raise")
 
 
-def test_neighbours_do_not_pay(scripted: ScriptedServer) -> None:
+def test_neighbors_do_not_pay(scripted: ScriptedServer) -> None:
     """A request that one text spoils is asked again in halves, of one version, until that text stands alone."""
 
     def script(asked: Asked) -> Answer:

@@ -87,7 +87,7 @@ def test_a_defect_is_not_asked_for_ever(scripted: ScriptedServer) -> None:
     assert (len(scripted.asked), caught.value.status) == (3, 500)
 
 
-def test_retry_after_is_honoured(scripted: ScriptedServer) -> None:
+def test_retry_after_is_honored(scripted: ScriptedServer) -> None:
     """Seconds and an HTTP date alike: not before, and spread a little after."""
     time = FakeTime(chance=0.0)
     date = formatdate(time.epoch + 4 + 9, usegmt=True)

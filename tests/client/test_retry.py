@@ -49,7 +49,7 @@ def test_backoff_is_bounded(attempt: int, chance: float) -> None:
 
 @given(st.integers(1, 10_000), st.floats(0, 1e6), CHANCE)
 def test_advice_is_a_floor(attempt: int, advice: float, chance: float) -> None:
-    """Never before the server said, at most a quarter later; advice of 0 is no licence to hammer."""
+    """Never before the server said, at most a quarter later; advice of 0 is no license to hammer."""
     delay = delay_s(attempt, advice, chance)
     assert max(advice, FIRST_DELAY_S / 2) <= delay <= max(advice * (1 + SPREAD), FIRST_DELAY_S / 2)
 

@@ -1,4 +1,4 @@
-"""A client process: asks for 256 rewards at a time, without a pause, and checks whose weights and tokeniser made each.
+"""A client process: asks for 256 rewards at a time, without a pause, and checks whose weights and tokenizer made each.
 
 Writes a line for each version it meets, {"met": k}, and, once its input is closed, what it saw: requests by status,
 and how many replies were of more than one version, or of another than they said.

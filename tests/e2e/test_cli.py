@@ -8,7 +8,7 @@ import pytest
 
 from service.wire import WireItem
 from tests.e2e.process import plurality
-from tests.tiny import build_tiny_checkpoint, labelled_pairs
+from tests.tiny import build_tiny_checkpoint, labeled_pairs
 
 pytestmark = pytest.mark.e2e
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.e2e
 def write_pairs(checkpoint: Path, path: Path, count: int = 40) -> Path:
     rows = [
         {"prompt": p.prompt, "response_a": p.response_a, "response_b": p.response_b, "label": p.label}
-        for p in labelled_pairs(checkpoint, count)
+        for p in labeled_pairs(checkpoint, count)
     ]
     path.write_text("\n".join(json.dumps(row) for row in rows) + "\n")
     return path

@@ -1,4 +1,4 @@
-"""The export path on every architecture: format as the Hugging Face tokeniser has it, rewards as torch has them."""
+"""The export path on every architecture: format as the Hugging Face tokenizer has it, rewards as torch has them."""
 
 from contextlib import closing
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_the_bundle_scores_as_torch_does(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", PAIR_KINDS)
-def test_pairs_are_those_of_the_tokeniser(kind: str, tmp_path: Path) -> None:
+def test_pairs_are_those_of_the_tokenizer(kind: str, tmp_path: Path) -> None:
     """Token ids equal tokenizer(prompt, response); only an empty response differs, there it drops the pair."""
     directory = str(build_tiny_checkpoint(kind, tmp_path))
     checkpoint, tokenizer = open_checkpoint(directory), AutoTokenizer.from_pretrained(directory)

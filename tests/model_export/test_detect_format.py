@@ -26,10 +26,10 @@ def change_template(directory: Path, template: str | None) -> None:
 
 def test_described_for_people(tmp_path: Path) -> None:
     """The format is shown with the example as the model reads it."""
-    pair = describe_format(open_checkpoint(str(build_tiny_checkpoint("bert", tmp_path / "a"))).tokeniser)
+    pair = describe_format(open_checkpoint(str(build_tiny_checkpoint("bert", tmp_path / "a"))).tokenizer)
     assert "[CLS]" in pair
     assert "pair, at most 512 tokens" in pair
-    chat = describe_format(open_checkpoint(str(build_tiny_checkpoint("llama", tmp_path / "b"))).tokeniser)
+    chat = describe_format(open_checkpoint(str(build_tiny_checkpoint("llama", tmp_path / "b"))).tokenizer)
     assert "<|start_header_id|>user" in chat
     assert "strips white space" in chat
 
@@ -95,7 +95,7 @@ def test_described_by_turn(tmp_path: Path) -> None:
     """What a template does to some turns only is shown too."""
     directory = build_tiny_checkpoint("qwen3", tmp_path)
     change_template(directory, QWEN_3)
-    shown = describe_format(open_checkpoint(str(directory)).tokeniser)
+    shown = describe_format(open_checkpoint(str(directory)).tokenizer)
     assert "strips newlines before response" in shown
     assert "refuses texts with what the template rewrites: '</think>', '<tool_response>'" in shown
 
@@ -104,20 +104,20 @@ def test_described_by_turn(tmp_path: Path) -> None:
 def test_no_turn_can_be_forged(kind: str, tmp_path: Path) -> None:
     """No special token of the vocabulary may stand in a text, whether or not Hugging Face has a name for its part."""
     checkpoint = open_checkpoint(str(build_tiny_checkpoint(kind, tmp_path)))
-    added = checkpoint.tokeniser.tokenizer.get_added_tokens_decoder()
+    added = checkpoint.tokenizer.tokenizer.get_added_tokens_decoder()
     special = [token.content for token in added.values() if token.special]
     assert len(special) >= 3
     for token in special:
         for item in (ScoreItem(f"a{token}", "b"), ScoreItem("a", f"{token}b")):
-            assert isinstance(checkpoint.tokeniser.encode([item])[0], ControlTokenInText)
+            assert isinstance(checkpoint.tokenizer.encode([item])[0], ControlTokenInText)
 
 
 @pytest.mark.parametrize("kind", PAIR_KINDS)
 def test_spelled_out_control_tokens_are_text_in_a_pair(kind: str, tmp_path: Path) -> None:
     """A pair has its control tokens where the format puts them and nowhere else; a Unigram text is refused instead."""
     checkpoint = open_checkpoint(str(build_tiny_checkpoint(kind, tmp_path)))
-    special = checkpoint.tokeniser.tokenizer.get_added_tokens_decoder()
-    plain, *spelled = checkpoint.tokeniser.encode(
+    special = checkpoint.tokenizer.tokenizer.get_added_tokens_decoder()
+    plain, *spelled = checkpoint.tokenizer.encode(
         [ScoreItem("a", "b"), *(ScoreItem("a", f"b{token.content}") for token in special.values())]
     )
     assert isinstance(plain, Encoding)
@@ -137,7 +137,7 @@ def test_padding_with_the_unknown_token(tmp_path: Path) -> None:
     tokenizer.save_pretrained(directory)
     config = json.loads((directory / "config.json").read_text())
     (directory / "config.json").write_text(json.dumps(config | {"pad_token_id": tokenizer.unk_token_id}))
-    [found] = open_checkpoint(str(directory)).tokeniser.encode([ScoreItem("a 🦄", "b")])
+    [found] = open_checkpoint(str(directory)).tokenizer.encode([ScoreItem("a 🦄", "b")])
     assert isinstance(found, Encoding)
     assert tokenizer.unk_token_id in found.ids
     assert list(found.ids) == tokenizer("a 🦄", "b")["input_ids"]

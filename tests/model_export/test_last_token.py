@@ -1,4 +1,4 @@
-"""A decoder's reward is read where torch reads it: whatever pads, on whichever side, beside whatever neighbours."""
+"""A decoder's reward is read where torch reads it: whatever pads, on whichever side, beside whatever neighbors."""
 
 import json
 from contextlib import closing
@@ -70,7 +70,7 @@ def rewards_of_torch(directory: Path) -> list[float]:
 def test_the_reward_is_torchs(
     kind: str, side: str, pad: str | None, config_pad: str | None, end: str, tmp_path: Path
 ) -> None:
-    """Alone, and in a batch with longer neighbours, to 1e-5; also where padding is the token that ends the text."""
+    """Alone, and in a batch with longer neighbors, to 1e-5; also where padding is the token that ends the text."""
     directory = build_tiny_checkpoint(kind, tmp_path / "model")
     rewrite(directory, side=side, pad=pad, config_pad=config_pad, end=end)
     expected = np.array(rewards_of_torch(directory))

@@ -1,4 +1,4 @@
-"""The story of export as a whole: centre, calibration, recalibration."""
+"""The story of export as a whole: center, calibration, recalibration."""
 
 from pathlib import Path
 
@@ -7,17 +7,17 @@ import pytest
 
 from model_export.checkpoint import open_checkpoint
 from model_export.errors import ExportError, FidelityError
-from model_export.pairs import LabelledPair, pair_items
+from model_export.pairs import LabeledPair, pair_items
 from model_export.pipeline import Target, export, recalibrate
 from service.bundle.open import load_model, score_now
 from service.domain import Reward
-from tests.tiny import build_tiny_checkpoint, labelled_pairs
+from tests.tiny import build_tiny_checkpoint, labeled_pairs
 
 
-def test_the_centre_is_the_mean_of_the_held_out(version: Path, tiny_checkpoint: Path) -> None:
+def test_the_center_is_the_mean_of_the_held_out(version: Path, tiny_checkpoint: Path) -> None:
     """Rewards of the reference set have mean 0, and the manifest's statistics are theirs."""
     model = load_model(version)
-    outcomes = score_now(model, pair_items(labelled_pairs(tiny_checkpoint, 60)))
+    outcomes = score_now(model, pair_items(labeled_pairs(tiny_checkpoint, 60)))
     model.backend.close()
     rewards = np.array([outcome.value for outcome in outcomes if isinstance(outcome, Reward)])
     statistics = model.manifest.reward_statistics
@@ -34,8 +34,8 @@ def test_recalibration_is_a_new_version_of_the_same_weights(
 ) -> None:
     """Same model file, new temperature, parent and sequence set; the old version stays."""
     pairs = [
-        LabelledPair(p.prompt, p.response_a, p.response_b, 0.5 + (p.label - 0.5) * 0.5)
-        for p in labelled_pairs(tiny_checkpoint, 50, seed=9)
+        LabeledPair(p.prompt, p.response_a, p.response_b, 0.5 + (p.label - 0.5) * 0.5)
+        for p in labeled_pairs(tiny_checkpoint, 50, seed=9)
     ]
     monkeypatch.setattr("model_export.pipeline.now", lambda: "2100-01-01T00:00:00+00:00")
     new = recalibrate(store, "tiny", "stable", pairs, alias="stable")
@@ -52,7 +52,7 @@ def test_recalibration_is_a_new_version_of_the_same_weights(
 
 def test_unscorable_pairs_are_refused(published_chat: Path, tmp_path: Path) -> None:
     """Pairs that the model cannot read are not left out silently."""
-    pairs = [LabelledPair("p", "<|eot_id|>", "b", 1.0)] * 40
+    pairs = [LabeledPair("p", "<|eot_id|>", "b", 1.0)] * 40
     with pytest.raises(ExportError, match="40 responses cannot be scored"):
         recalibrate(published_chat, "chatty", "stable", pairs, alias=None)
 

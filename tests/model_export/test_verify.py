@@ -94,13 +94,13 @@ def test_a_harmless_version_is_seldom_refused(pairs: int, flips: float, seed: in
 
 
 def test_the_change_of_probability() -> None:
-    """Of the labelled pairs where there are any, of consecutive texts otherwise; it tells a shift from a stretch."""
+    """Of the labeled pairs where there are any, of consecutive texts otherwise; it tells a shift from a stretch."""
     exported = REFERENCE.copy()
     exported[0] += 0.02
     exported[98] += 0.5
     step = REFERENCE[1] - REFERENCE[0]
-    labelled = check_fidelity(measured(exported), "int8").max_probability_change
-    assert labelled == pytest.approx(sigmoid(0.02 - step) - sigmoid(-step))
+    labeled = check_fidelity(measured(exported), "int8").max_probability_change
+    assert labeled == pytest.approx(sigmoid(0.02 - step) - sigmoid(-step))
     every = check_fidelity(measured(exported, np.array([])), "int8").max_probability_change
     assert every == pytest.approx(sigmoid(0.5 - step) - sigmoid(-step))
     assert check_fidelity(measured(REFERENCE + 7), "int8").max_probability_change == pytest.approx(0, abs=1e-12)

@@ -22,7 +22,7 @@ Answers = dict[str, list[float]]
 Ask = Callable[..., Answers]
 _QUIET = {"TOKENIZERS_PARALLELISM": "false", "NO_PROXY": "127.0.0.1"}
 _OFFLINE = {"trainers": {"HF_HUB_OFFLINE": "1"}}
-"""Tokenisers are folders there, and nothing is looked up. The Hub's own client would refuse to ask anyone."""
+"""Tokenizers are folders there, and nothing is looked up. The Hub's own client would refuse to ask anyone."""
 _SAME = 1e-6
 _TORCH = 1e-5
 """What the service promises across batches; a trained model's rewards use it up, a tiny one's do not."""
@@ -50,7 +50,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Subject]:
 
 @pytest.fixture(scope="session")
 def chat_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with `chatty`, beside its checkpoint: a Llama whose tokeniser adds BOS, as Llama 3's does."""
+    """A store with `chatty`, beside its checkpoint: a Llama whose tokenizer adds BOS, as Llama 3's does."""
     checkpoint = build_tiny_checkpoint("llama", tmp_path_factory.mktemp("chat") / "checkpoint")
     tokenizer = hf.AutoTokenizer.from_pretrained(checkpoint)
     bos = tokenizer.bos_token

@@ -40,7 +40,7 @@ def test_infinity_rerank(model: str, request: pytest.FixtureRequest, ask: Ask) -
 
 
 def test_infinity_classify(chat: Subject, ask: Ask) -> None:
-    """Whole texts to the default model; `raw_scores` is honoured, which Infinity itself does not do."""
+    """Whole texts to the default model; `raw_scores` is honored, which Infinity itself does not do."""
     answers = ask("infinity", chat, environment=HOME)
     assert answers["classify_raw"] == chat.near(chat.native())
     assert answers["classify_activated"] == chat.near(chat.probabilities(chat.native()))

@@ -44,8 +44,8 @@ def test_any_batch_gives_torchs_rewards(published: Path, checkpoint: Checkpoint)
 
         @settings(derandomize=True, max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
         @given(many_items, many_items)
-        def check(items: list[ScoreItem], neighbours: list[ScoreItem]) -> None:
-            both = asyncio.run_coroutine_threadsafe(_together(service, items, neighbours), loop).result(60)
+        def check(items: list[ScoreItem], neighbors: list[ScoreItem]) -> None:
+            both = asyncio.run_coroutine_threadsafe(_together(service, items, neighbors), loop).result(60)
             expected = np.array(checkpoint.logits(checkpoint.encode(items), double=True)) - bundle.manifest.center
             assert np.abs(np.array(both) - expected).max() <= 1e-5 * max(1.0, np.abs(expected).max())
 
@@ -54,8 +54,8 @@ def test_any_batch_gives_torchs_rewards(published: Path, checkpoint: Checkpoint)
     with_api(settings_for(published), story)
 
 
-async def _together(service: Service, items: list[ScoreItem], neighbours: list[ScoreItem]) -> list[float]:
-    mine, _ = await asyncio.gather(score(service, items), score(service, neighbours))
+async def _together(service: Service, items: list[ScoreItem], neighbors: list[ScoreItem]) -> list[float]:
+    mine, _ = await asyncio.gather(score(service, items), score(service, neighbors))
     return mine
 
 

@@ -26,7 +26,7 @@ def main() -> None:
 
 
 def onnx_folder(options: Options) -> Path:
-    """Links to tokeniser, configuration and `model.onnx` in one folder, beside the ONNX file."""
+    """Links to tokenizer, configuration and `model.onnx` in one folder, beside the ONNX file."""
     folder = options.onnx.parent / "infinity"
     folder.mkdir(exist_ok=True)
     sources = [options.checkpoint / name for name in _TEXTS]

@@ -34,7 +34,7 @@ class Labels:
     logit: float | None
     """log P(A) − log P(B); None if one of them was not listed."""
     covered: float
-    """P(A) + P(B) before they are renormalised."""
+    """P(A) + P(B) before they are renormalized."""
 
 
 def check_logprobs(top: Top) -> None:

@@ -26,7 +26,7 @@ class OrderRecord(_Closed):
     logit: float | None = None
     """logit P(a preferred) from the label tokens' log probabilities; None in mode `sample` and where unreadable."""
     covered: _Fraction | None = None
-    """Probability of all label tokens together, before they are renormalised; None in mode `sample`."""
+    """Probability of all label tokens together, before they are renormalized; None in mode `sample`."""
 
 
 class JudgeRecord(_Closed):

@@ -3,7 +3,7 @@
     records of a set ──rows()──▶ Loaded(rows, dropped, notes) ──prepare()──▶ train / validation / test JSONL + card.json
 
 One file per set holds one pure function, `rows(records) -> Loaded`; `registry` names the sets, what each needs and
-under which licence it is; `hub` and `files` fetch records; `prepare` removes duplicates and leaks, splits by prompt
+under which license it is; `hub` and `files` fetch records; `prepare` removes duplicates and leaks, splits by prompt
 and writes.
 """
 

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from plurality.training.rows import PreferenceRow
-from plurality.training.split import normalise, prompt_key, text_key
+from plurality.training.split import normalize, prompt_key, text_key
 
 _EXAMPLES = 5
 LONG = 40
-"""Characters of a normalised answer from which it is unlikely to be said twice by chance."""
+"""Characters of a normalized answer from which it is unlikely to be said twice by chance."""
 KINDS = ("prompt", "answer", f"answer of {LONG}+ characters")
 
 
@@ -46,6 +46,6 @@ def leaks(files: Mapping[str, Sequence[PreferenceRow]]) -> list[Leak]:
 
 
 def _keys(row: PreferenceRow) -> dict[str, set[str]]:
-    answers = {text_key(text): len(normalise(text)) for text in (row.response_a, row.response_b)}
+    answers = {text_key(text): len(normalize(text)) for text in (row.response_a, row.response_b)}
     long = {key for key, length in answers.items() if length >= LONG}
     return dict(zip(KINDS, ({prompt_key(row)}, set(answers), long), strict=True))

@@ -26,7 +26,7 @@ from plurality.training.split import PARTS, Shares, counts, deduplicate, hold_ou
 CARD, DETAILS = "card.json", "details.jsonl"
 FILES = (*(f"{part}.jsonl" for part in PARTS), DETAILS, CARD)
 METHOD = (
-    "by prompt: sha256(seed, smallest key of all prompts and groups that hang together); normalised prompts (NFKC, "
+    "by prompt: sha256(seed, smallest key of all prompts and groups that hang together); normalized prompts (NFKC, "
     "case, white space); an official test split is test as it is, and its prompts and groups leave train"
 )
 IN_TEST, NEAR_TEST = "prompt is in the official test split", "conversation or post is in the official test split"
@@ -115,7 +115,7 @@ def _parts(plan: Plan, pool: Loaded, test: Loaded, account: _Account) -> dict[st
         account.contradicted += unique.contradicted
         rows, out = hold_out(unique.rows, excluded)
         account.dropped += Counter({EXCLUDED: len(out)})
-        kept[name] = _labelled(plan, rows, account)
+        kept[name] = _labeled(plan, rows, account)
     rows, out = hold_out(kept["pool"], {prompt_key(row) for row in kept["test"]})
     taken = {text_key(test.groups[row.id]) for row in kept["test"] if row.id in test.groups}
     clear = [row for row in rows if row.id not in pool.groups or text_key(pool.groups[row.id]) not in taken]
@@ -134,12 +134,12 @@ def shares_of(plan: Plan, *, official: bool) -> Shares:
     return train / (train + validation), validation / (train + validation), 0.0
 
 
-def _labelled(plan: Plan, rows: Sequence[PreferenceRow], account: _Account) -> list[PreferenceRow]:
-    labelled = [relabel(row, plan.label, plan.seed) for row in rows]
+def _labeled(plan: Plan, rows: Sequence[PreferenceRow], account: _Account) -> list[PreferenceRow]:
+    labeled = [relabel(row, plan.label, plan.seed) for row in rows]
     if plan.ties == "keep":
-        return labelled
-    kept = [row for row in labelled if row.label != 0.5]
-    account.dropped += Counter({TIE: len(labelled) - len(kept)})
+        return labeled
+    kept = [row for row in labeled if row.label != 0.5]
+    account.dropped += Counter({TIE: len(labeled) - len(kept)})
     return kept
 
 
@@ -183,7 +183,7 @@ def _write(
         _lines(plan.output / DETAILS, known)
     dataset = plan.dataset
     card = {
-        "name": dataset.name, "licence": dataset.licence, "judged": dataset.judged, "caution": dataset.caution,
+        "name": dataset.name, "license": dataset.license, "judged": dataset.judged, "caution": dataset.caution,
         "source": source.description, "records": len(source.pool) + len(source.test),
         "pairs": {
             "read": account.read, "written": sum(map(len, parts.values())), "merged": account.merged,

@@ -1,6 +1,6 @@
-"""Every set by name: where it is, under which licence, who judged, how it is read, what to know before using it.
+"""Every set by name: where it is, under which license, who judged, how it is read, what to know before using it.
 
-Licences are those of the cards and repositories as read in 2026; check them again before publishing anything made of a
+Licenses are those of the cards and repositories as read in 2026; check them again before publishing anything made of a
 set.
 """
 
@@ -52,7 +52,7 @@ class DataSet:
     name: str
     rows: Rows
     origin: Hub | Folder | None
-    licence: str
+    license: str
     judged: str
     pairs: str
     """About how many, for the list."""
@@ -77,10 +77,10 @@ def _folder(name: str, rows: Callable[..., Loaded], folder: str, *files: str, **
     return DataSet(name, rows, Folder(folder, files), **about)
 
 
-_HH = {"licence": "MIT", "judged": "1 human", "caution": "offensive red-team dialogue"}
-_ULTRA = {"licence": "MIT", "judged": "GPT-4 ratings", "pairs": "380,000"}
-_OASST = {"licence": "Apache-2.0", "judged": "humans, ranks merged"}
-_DSP = {"licence": "CC-BY-NC-4.0"}
+_HH = {"license": "MIT", "judged": "1 human", "caution": "offensive red-team dialogue"}
+_ULTRA = {"license": "MIT", "judged": "GPT-4 ratings", "pairs": "380,000"}
+_OASST = {"license": "Apache-2.0", "judged": "humans, ranks merged"}
+_DSP = {"license": "CC-BY-NC-4.0"}
 _ALL_TEST = (0.0, 0.0, 1.0)
 
 HUB_SETS = (
@@ -91,19 +91,19 @@ HUB_SETS = (
          pairs="45,000", **_HH),
     _hub("webgpt", webgpt.rows,
          Hub("openai/webgpt_comparisons", revision=PARQUET, data_files={"train": "default/train/*.parquet"}),
-         licence="not stated on its card", judged="1 human, graded", pairs="19,600",
+         license="not stated on its card", judged="1 human, graded", pairs="19,600",
          caution="no official test split; many ties; answers quote [1] sources that the prompt lacks"),
     _hub("summarize", summarize.rows,
          Hub("openai/summarize_from_feedback", "comparisons", test="validation", revision=PARQUET,
              data_files={s: f"comparisons/{s}/*.parquet" for s in ("train", "validation")}),
-         licence="not stated on its card; the Reddit posts CC-BY-4.0",
+         license="not stated on its card; the Reddit posts CC-BY-4.0",
          judged="humans, several a pair in evaluation batches", pairs="179,000",
          caution="validation also holds CNN/DM articles (category cnndm) and other policies than train"),
     _hub("gptj-synthetic", gptj.rows, Hub("Dahoas/synthetic-instruct-gptj-pairwise"),
-         licence="not stated on its card", judged="nobody: by construction", pairs="33,000",
+         license="not stated on its card", judged="nobody: by construction", pairs="33,000",
          caution="tells an instruct model from GPT-J; seed models reach 99.9 %"),
     _hub("prism", prism.rows, Hub("HannahRoseKirk/prism-alignment", "utterances"),
-         licence="prompts CC-BY-4.0, answers CC-BY-NC-4.0", judged="1 human a conversation, 1,396 people",
+         license="prompts CC-BY-4.0, answers CC-BY-NC-4.0", judged="1 human a conversation, 1,396 people",
          pairs="67,000", caution="ratings of one person; pairs of one turn are not independent"),
     _hub("ultrafeedback", ultrafeedback.rows, Hub("openbmb/UltraFeedback"),
          caution="score: mean of four aspects; holds TruthfulQA's questions (category truthful_qa)", **_ULTRA),
@@ -130,28 +130,28 @@ LOCAL_SETS = (
         for domain in ("academy", "business", "entertainment", "literature")
     ),
     _folder("finegrained-qa", finegrained.rows, "finegrained-qa-feedback", "dev_feedback.json.gz",
-            licence="Apache-2.0", judged="1 human", pairs="3,000", caution="six pairs of one question"),
+            license="Apache-2.0", judged="1 human", pairs="3,000", caution="six pairs of one question"),
     _folder("oasst1-sample", oasst.rows, "open-assistant-sample", "en_100_tree.jsonl.gz", pairs="750", **_OASST),
     _folder("ukpconvarg1", ukp.rows, "ukpconvarg1", "UKPConvArg1-full.jsonl.gz",
-            licence="CC-BY-4.0", judged="5 humans", pairs="16,900", shares=(0.6, 0.2, 0.2),
+            license="CC-BY-4.0", judged="5 humans", pairs="16,900", shares=(0.6, 0.2, 0.2),
             caution="arguments, not LLM answers; split by debate, of which there are 16"),
     _folder("alpaca-eval", alpaca.rows, "alpaca-eval-judges", "multi_judge_same_pairs.jsonl.gz",
-            licence="CC-BY-NC-4.0", judged="2-3 GPT-4 judges", pairs="6,470",
+            license="CC-BY-NC-4.0", judged="2-3 GPT-4 judges", pairs="6,470",
             caution="output_1 is always the baseline; category vicuna = vicuna80's prompts, helpful_base = HH's"),
     _folder("alpacafarm-gpt4", alpaca.rows, "alpacafarm-crossann-gpt4-seeds",
             *(f"gpt4_{b}.annotations_seed{seed}.json.gz" for b in ("b1", "b5") for seed in range(4)),
-            licence="CC-BY-NC-4.0", judged="8 runs of GPT-4", pairs="650"),
+            license="CC-BY-NC-4.0", judged="8 runs of GPT-4", pairs="650"),
     _folder("vicuna80", vicuna.rows, "vicuna80-human-votes",
             "questions.jsonl.gz", "generations.jsonl.gz", "human_votes.jsonl.gz",
-            licence="MIT; answers under their providers' terms", judged="3 humans", pairs="2,240",
+            license="MIT; answers under their providers' terms", judged="3 humans", pairs="2,240",
             shares=_ALL_TEST,
             caution="80 prompts, all test: the log length ratio correlates 0.58 with the votes"),
     _folder("vicuna80-judges", vicuna.judge_rows, "vicuna80-human-votes",
             "questions.jsonl.gz", "generations.jsonl.gz", "llm_judge_ratings.jsonl.gz",
-            licence="MIT; answers and reviews under their providers' terms", judged="1-5 LLM judges, both orders",
+            license="MIT; answers and reviews under their providers' terms", judged="1-5 LLM judges, both orders",
             pairs="2,560", shares=_ALL_TEST, caution="the pairs of vicuna80, and those with claude; all test"),
     _folder("community-alignment", coalign.rows, "community-alignment-pairs", "coalign-pairs.csv.gz",
-            licence="CC-BY-4.0", judged="3-27 humans", pairs="1,330",
+            license="CC-BY-4.0", judged="3-27 humans", pairs="1,330",
             shares=_ALL_TEST,
             caution="best of four, not A/B; all test; six pairs of one prompt are not independent"),
 )  # fmt: skip

@@ -51,7 +51,7 @@ def write(work: Path) -> None:
             "## Against bt, on the same pairs",
             _differences(differences),
             page.image("differences", "differences to bt with intervals"),
-            "The intervals are over debates. How much a difference also hangs on the seed, that is on initialisation, "
+            "The intervals are over debates. How much a difference also hangs on the seed, that is on initialization, "
             "order, which 3,000 pairs and which voter, shows in the repeats:",
             _by_repeat(judged),
             "## What it says",

@@ -143,7 +143,7 @@ def _about(known: silver.Silver, cut: float) -> str:
         "pairs of other prompts with the judges' shares. Tested on people's votes, out of domain: Community Alignment "
         "(CC-BY-4.0, arXiv 2507.09650; pairs with four votes or more; p* given that one of the two was picked as best "
         "of "
-        f"four) and vicuna80 (MIT, arXiv 2305.14314; three votes). {silver.SEEDS} seeds (initialisation, order, label "
+        f"four) and vicuna80 (MIT, arXiv 2305.14314; three votes). {silver.SEEDS} seeds (initialization, order, label "
         f"drawn); {silver.OBJECTIVES['bt'].epochs} epochs of steps of about {silver.OBJECTIVES['bt'].batch} pairs. "
         f"{ENGINE} "
         f"Texts are cut to {silver.MAX_LENGTH} tokens, prompts first ({cut:.1%} are longer). Intervals are 95 %, 400 "

@@ -164,7 +164,7 @@ def _about(known: sources.Mixed, cut: float) -> str:
     return (
         "Five sources of single human labels, ties left out, split by prompt (dialogues that open alike, and both "
         "sides of "
-        f"a debate, stay together); pairs to train, validate and test: {listed}. Licences: dsp-helpful and dsp-webgpt "
+        f"a debate, stay together); pairs to train, validate and test: {listed}. Licenses: dsp-helpful and dsp-webgpt "
         "CC-BY-NC-4.0, hh-rlhf-harmless MIT, finegrained-qa Apache-2.0, ukpconvarg1 CC-BY-4.0 (one voter's choice a "
         "pair). "
         "Every step holds 16 pairs of each source (arXiv 2312.07401, App. B), under both methods: mixing weighs them "

@@ -25,13 +25,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     one_thread()
-    policy, tokeniser = load_policy(options.policy)
+    policy, tokenizer = load_policy(options.policy)
     rows: list[dict[str, Any]] = []
     with Client(options.url, model=options.model) as client, torch.no_grad():
         prompts = prompt_texts(options.prompts, "held_out")
         for number, prompt in enumerate(tqdm(prompts, desc="best of n", unit="prompt")):
             seed = options.seed * 100_000 + number
-            texts = [each.text for each in sample(policy, None, tokeniser, [prompt] * options.answers, seed=seed)]
+            texts = [each.text for each in sample(policy, None, tokenizer, [prompt] * options.answers, seed=seed)]
             ranking = client.rank(prompt, texts)
             rewards = [item.reward for item in ranking.items]
             rows.append({"prompt": prompt, "texts": texts, "rewards": rewards, "order": ranking.order})

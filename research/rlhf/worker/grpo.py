@@ -28,7 +28,7 @@ def main() -> None:
     options = made.parse_args()
     one_thread()
     options.output.mkdir(parents=True, exist_ok=True)
-    policy, tokeniser = load_policy(options.policy)
+    policy, tokenizer = load_policy(options.policy)
     start, _ = load_policy(options.policy)
     watch = Watch(
         options.output / "rewards.jsonl",
@@ -40,13 +40,13 @@ def main() -> None:
         reward_funcs=watched(options.url, watch, model=options.model, timeout_s=options.timeout_s),
         args=_config(options.output, options.steps, options.seed),
         train_dataset=Dataset.from_dict({"prompt": prompt_texts(options.prompts, "train")}),
-        processing_class=tokeniser,
+        processing_class=tokenizer,
     )
     with Client(options.url, model=options.model, timeout_s=options.timeout_s) as client:
         held_out = prompt_texts(options.prompts, "held_out")
         trainer.add_callback(
             HeldOut(
-                policy, start, tokeniser, prompts=held_out, every=options.held_out_every, client=client,
+                policy, start, tokenizer, prompts=held_out, every=options.held_out_every, client=client,
                 path=options.output / "held_out.jsonl",
             )
         )  # fmt: skip

@@ -22,9 +22,9 @@ class HeldOut(TrainerCallback):  # type: ignore[misc]
     """Writes a row an answer: step, prompt, text, tokens, log_ratio, reward."""
 
     def __init__(
-        self, policy: Any, start: Any, tokeniser: Any, *, prompts: Sequence[str], every: int, client: Client, path: Path
+        self, policy: Any, start: Any, tokenizer: Any, *, prompts: Sequence[str], every: int, client: Client, path: Path
     ) -> None:
-        self._policy, self._start, self._tokeniser = policy, start, tokeniser
+        self._policy, self._start, self._tokenizer = policy, start, tokenizer
         self._prompts, self._every, self._client, self._path = prompts, every, client, path
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -39,7 +39,7 @@ class HeldOut(TrainerCallback):  # type: ignore[misc]
 
     def _look(self, step: int) -> None:
         asked = [prompt for prompt in self._prompts for _ in range(_ANSWERS)]
-        samples = sample(self._policy, self._start, self._tokeniser, asked, seed=step)
+        samples = sample(self._policy, self._start, self._tokenizer, asked, seed=step)
         rewards = self._client.score([(each.prompt, each.text) for each in samples]).rewards
         with self._path.open("a") as file:
             for each, reward in zip(samples, rewards, strict=True):

@@ -1,4 +1,4 @@
-"""The policy: a small Llama and its tokeniser, made from scratch, and how to sample from it.
+"""The policy: a small Llama and its tokenizer, made from scratch, and how to sample from it.
 
 Shapes: B texts, T tokens, V vocabulary.
 """
@@ -36,7 +36,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def new_tokeniser(texts: Sequence[str]) -> PreTrainedTokenizerFast:
+def new_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerFast:
     """Byte-level BPE of these texts; a prompt reads `<s> prompt <answer>`, padded on the left."""
     bare = Tokenizer(models.BPE())
     bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -58,30 +58,30 @@ def new_tokeniser(texts: Sequence[str]) -> PreTrainedTokenizerFast:
     )  # fmt: skip
 
 
-def new_policy(tokeniser: Any) -> Any:
+def new_policy(tokenizer: Any) -> Any:
     """Three layers, 192 wide: 1.7 million weights."""
     config = LlamaConfig(
-        vocab_size=len(tokeniser),
+        vocab_size=len(tokenizer),
         hidden_size=192,
         intermediate_size=512,
         num_hidden_layers=3,
         num_attention_heads=4,
         max_position_embeddings=128,
         tie_word_embeddings=True,
-        bos_token_id=tokeniser.bos_token_id,
-        eos_token_id=tokeniser.eos_token_id,
-        pad_token_id=tokeniser.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     )
     return LlamaForCausalLM(config)
 
 
 def load_policy(folder: Path) -> tuple[Any, Any]:
-    """A saved policy and its tokeniser."""
+    """A saved policy and its tokenizer."""
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(folder)
 
 
 @torch.no_grad()
-def sample(policy: Any, start: Any, tokeniser: Any, prompts: Sequence[str], *, seed: int) -> list[Sample]:
+def sample(policy: Any, start: Any, tokenizer: Any, prompts: Sequence[str], *, seed: int) -> list[Sample]:
     """One answer a prompt at temperature 1; training's random numbers are left as they were.
 
     Args:
@@ -89,7 +89,7 @@ def sample(policy: Any, start: Any, tokeniser: Any, prompts: Sequence[str], *, s
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        batch = tokeniser(list(prompts), return_tensors="pt", padding=True)
+        batch = tokenizer(list(prompts), return_tensors="pt", padding=True)
         was_training = policy.training
         policy.eval()
         ids_BT = policy.generate(
@@ -98,11 +98,11 @@ def sample(policy: Any, start: Any, tokeniser: Any, prompts: Sequence[str], *, s
         policy.train(was_training)
     context = batch["input_ids"].shape[1]
     new_BT = ids_BT[:, context:]
-    ended_BT = new_BT == tokeniser.eos_token_id
+    ended_BT = new_BT == tokenizer.eos_token_id
     kept_BT = (ended_BT.cumsum(1) - ended_BT.long()) == 0  # up to and with the first end
     mask_BT = torch.cat([batch["attention_mask"], kept_BT.long()], dim=1)
     ratios_B = _log_ratio(policy, start, ids_BT, mask_BT, kept_BT)
-    texts = tokeniser.batch_decode(torch.where(kept_BT, new_BT, tokeniser.pad_token_id), skip_special_tokens=True)
+    texts = tokenizer.batch_decode(torch.where(kept_BT, new_BT, tokenizer.pad_token_id), skip_special_tokens=True)
     rows = zip(prompts, texts, kept_BT.sum(1).tolist(), ratios_B.tolist(), strict=True)
     return [Sample(prompt, text.strip(), int(tokens), float(ratio)) for prompt, text, tokens, ratio in rows]
 

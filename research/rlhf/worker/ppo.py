@@ -32,10 +32,10 @@ class ServiceReward(nn.Module):
 
     base_model_prefix = "backbone"
 
-    def __init__(self, client: Client, tokeniser: Any) -> None:
+    def __init__(self, client: Client, tokenizer: Any) -> None:
         super().__init__()
-        self._client, self._tokeniser = client, tokeniser
-        self._answer = tokeniser.convert_tokens_to_ids(ANSWER)
+        self._client, self._tokenizer = client, tokenizer
+        self._answer = tokenizer.convert_tokens_to_ids(ANSWER)
         self.score = nn.Identity()
 
     def backbone(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: Any) -> SimpleNamespace:
@@ -46,7 +46,7 @@ class ServiceReward(nn.Module):
 
     def _item(self, ids: list[int]) -> tuple[str, str]:
         at = ids.index(self._answer)
-        prompt, answer = (self._tokeniser.decode(part, skip_special_tokens=True) for part in (ids[:at], ids[at + 1 :]))
+        prompt, answer = (self._tokenizer.decode(part, skip_special_tokens=True) for part in (ids[:at], ids[at + 1 :]))
         return prompt.strip(), answer.strip()
 
 
@@ -55,24 +55,24 @@ def main() -> None:
     options = parser(__doc__).parse_args()
     one_thread()
     options.output.mkdir(parents=True, exist_ok=True)
-    policy, tokeniser = load_policy(options.policy)
+    policy, tokenizer = load_policy(options.policy)
     start, _ = load_policy(options.policy)
     value = AutoModelForSequenceClassification.from_pretrained(options.policy, num_labels=1)
     prompts = prompt_texts(options.prompts, "train")
     with Client(options.url, model=options.model, on_failure="raise") as client:
         trainer = PPOTrainer(
             args=_config(options.output, options.steps, options.seed),
-            processing_class=tokeniser,
+            processing_class=tokenizer,
             model=policy,
             ref_model=copy.deepcopy(start),
-            reward_model=ServiceReward(client, tokeniser),
+            reward_model=ServiceReward(client, tokenizer),
             value_model=value,
-            train_dataset=Dataset.from_dict({"input_ids": tokeniser(prompts)["input_ids"]}),
+            train_dataset=Dataset.from_dict({"input_ids": tokenizer(prompts)["input_ids"]}),
         )
         held_out = prompt_texts(options.prompts, "held_out")
         trainer.add_callback(
             HeldOut(
-                policy, start, tokeniser, prompts=held_out, every=options.held_out_every, client=client,
+                policy, start, tokenizer, prompts=held_out, every=options.held_out_every, client=client,
                 path=options.output / "held_out.jsonl",
             )
         )  # fmt: skip
@@ -92,7 +92,7 @@ def _config(output: Path, steps: int, seed: int) -> Any:
         num_mini_batches=1,
         num_ppo_epochs=2,
         response_length=MOST_NEW_TOKENS,
-        stop_token="eos",  # noqa: S106 - TRL's word for the tokeniser's end
+        stop_token="eos",  # noqa: S106 - TRL's word for the tokenizer's end
         temperature=1.0,
         learning_rate=2e-4,
         lr_scheduler_type="constant",

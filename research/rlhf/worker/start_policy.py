@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from research.rlhf.worker.language_model import ANSWER, END, START, new_policy, new_tokeniser, one_thread
+from research.rlhf.worker.language_model import ANSWER, END, START, new_policy, new_tokenizer, one_thread
 
 _BATCH = 64
 _LEARNING_RATE = 2e-3
@@ -29,37 +29,37 @@ def main() -> None:
     one_thread()
     torch.manual_seed(_SEED)
     rows = [json.loads(line) for line in options.demonstrations.read_text().splitlines()]
-    tokeniser = new_tokeniser([text for row in rows for text in (row["prompt"], row["response"])])
-    policy = new_policy(tokeniser)
+    tokenizer = new_tokenizer([text for row in rows for text in (row["prompt"], row["response"])])
+    policy = new_policy(tokenizer)
     texts = [f"{START} {row['prompt']}{ANSWER} {row['response']}{END}" for row in rows]
-    ids = [tokeniser(text, add_special_tokens=False)["input_ids"] for text in texts]
-    loss = _fit(policy, ids, tokeniser, options.epochs)
+    ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    loss = _fit(policy, ids, tokenizer, options.epochs)
     partial = options.output.with_name(f".{options.output.name}.partial")
     policy.save_pretrained(partial)
-    tokeniser.save_pretrained(partial)
+    tokenizer.save_pretrained(partial)
     (partial / "start.json").write_text(json.dumps({"loss": loss, "epochs": options.epochs, "texts": len(rows)}))
     partial.rename(options.output)
 
 
-def _fit(policy: Any, ids: Sequence[list[int]], tokeniser: Any, epochs: int) -> float:
+def _fit(policy: Any, ids: Sequence[list[int]], tokenizer: Any, epochs: int) -> float:
     """AdamW with a cosine; the loss counts the answer alone. Returns the mean loss of the last epoch."""
     dice = random.Random(_SEED)
     steps = epochs * math.ceil(len(ids) / _BATCH)
-    optimiser = torch.optim.AdamW(policy.parameters(), lr=_LEARNING_RATE, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _factor(step / steps))
-    answer, last = tokeniser.convert_tokens_to_ids(ANSWER), 0.0
+    optimizer = torch.optim.AdamW(policy.parameters(), lr=_LEARNING_RATE, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _factor(step / steps))
+    answer, last = tokenizer.convert_tokens_to_ids(ANSWER), 0.0
     policy.train()
     with tqdm(total=steps, desc="start policy", unit="step") as bar:
         for _ in range(epochs):
             losses = []
             for batch in _batches(ids, dice):
-                tokens_BT, labels_BT = _tensors(batch, answer, tokeniser.pad_token_id)
+                tokens_BT, labels_BT = _tensors(batch, answer, tokenizer.pad_token_id)
                 loss = policy(input_ids=tokens_BT, labels=labels_BT).loss
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
-                optimiser.step()
+                optimizer.step()
                 schedule.step()
-                optimiser.zero_grad()
+                optimizer.zero_grad()
                 losses.append(loss.item())
                 bar.update()
                 bar.set_postfix(loss=f"{losses[-1]:.3f}")

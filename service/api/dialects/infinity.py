@@ -1,4 +1,4 @@
-"""Infinity, under a prefix: its /classify cannot be told from vLLM's by the body. `raw_scores` is honoured."""
+"""Infinity, under a prefix: its /classify cannot be told from vLLM's by the body. `raw_scores` is honored."""
 
 import time
 

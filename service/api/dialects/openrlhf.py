@@ -1,6 +1,6 @@
 """OpenRLHF: `POST /get_reward`, what `--reward.remote_url` (formerly `--remote_rm_url`) calls.
 
-`query` is prompt and response as the policy's tokeniser decoded them, template and control tokens included: it is read
+`query` is prompt and response as the policy's tokenizer decoded them, template and control tokens included: it is read
 as it is. A model that reads prompt and response apart needs `prompts` to tell them apart.
 """
 

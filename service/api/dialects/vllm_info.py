@@ -37,7 +37,7 @@ class Tokenize(Wire):
     add_generation_prompt: Literal[False] = False
 
     def item(self) -> Item:
-        """What is to be tokenised."""
+        """What is to be tokenized."""
         if (self.prompt is None) == (self.messages is None):
             raise MalformedRequest("give either prompt or messages", param="prompt")
         if self.messages is not None:
@@ -51,7 +51,7 @@ _TOKENIZE = msgspec.json.Decoder(Tokenize)
 async def tokenize(caller: Caller, request: Request, body: bytes) -> Response:
     """The ids that the model would read; refused where it would have to cut."""
     wire = read(_TOKENIZE, body)
-    manifest, [encoding] = await caller.tokenise(request, [wire.item()], model=wire.model)
+    manifest, [encoding] = await caller.tokenize(request, [wire.item()], model=wire.model)
     if not isinstance(encoding, Encoding):
         raise encoding
     longest = manifest.input_format.max_length

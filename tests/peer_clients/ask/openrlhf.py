@@ -1,4 +1,4 @@
-"""OpenRLHF's remote reward: `SingleTurnAgentExecutor`, its HTTP call alone and, with a tokeniser, its whole rollout.
+"""OpenRLHF's remote reward: `SingleTurnAgentExecutor`, its HTTP call alone and, with a tokenizer, its whole rollout.
 
 Also the file of ours that it can load in place of a URL.
 """

@@ -27,7 +27,7 @@ class Asked:
     url: str
     model: str
     checkpoint: str | None
-    """A folder with a tokeniser, for clients that apply chat templates themselves."""
+    """A folder with a tokenizer, for clients that apply chat templates themselves."""
     sources: str | None
     """A folder with checkouts of clients that no package index has."""
     questions: list[Question]

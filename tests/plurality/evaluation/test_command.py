@@ -12,7 +12,7 @@ from plurality.stats import pearson
 from service.domain import Prompt
 from tests.e2e.process import plurality
 from tests.plurality.training.data import write_jsonl
-from tests.tiny import labelled_pairs, publish_tiny
+from tests.tiny import labeled_pairs, publish_tiny
 
 pytestmark = pytest.mark.e2e
 
@@ -34,8 +34,8 @@ def text(prompt: Prompt) -> str:
 
 
 def pairs(store: Path, count: int = 36) -> list[dict[str, Any]]:
-    """Rows of which the first model knows p* up to a temperature: `labelled_pairs` says σ(Δ / 2)."""
-    found = labelled_pairs(store.parent / "checkpoint-one-0", count, seed=5)
+    """Rows of which the first model knows p* up to a temperature: `labeled_pairs` says σ(Δ / 2)."""
+    found = labeled_pairs(store.parent / "checkpoint-one-0", count, seed=5)
     return [
         {
             "id": f"q{i}", "source": SOURCES[i % 3], "prompt": text(pair.prompt), "response_a": pair.response_a,
@@ -147,7 +147,7 @@ def test_calibrated_on_the_same_pairs(store: Path, tmp_path: Path) -> None:
     """Evaluating on the pairs that calibrated a version is said to flatter it."""
     rows = [
         {"prompt": text(p.prompt), "response_a": p.response_a, "response_b": p.response_b, "label": p.label}
-        for p in labelled_pairs(store.parent / "checkpoint-one-0", 60)
+        for p in labeled_pairs(store.parent / "checkpoint-one-0", 60)
     ]
     data = write_jsonl(tmp_path / "held-out.jsonl", rows)
     done = plurality("evaluate", "one", "--store", str(store), "--data", str(data), "--bootstrap", "5")

@@ -64,7 +64,7 @@ def test_votes_become_a_better_candidate_and_stable_does_not_move(tmp_path: Path
     assert len(text.splitlines()) >= 50
     kept = tmp_path / "work" / "cycles" / "0001" / "checkpoint"
     assert (kept / "plurality.json").exists()
-    assert not (kept / "checkpoints").exists(), "optimiser states are of no use after the report"
+    assert not (kept / "checkpoints").exists(), "optimizer states are of no use after the report"
     metrics = {
         sample.labels["outcome"]: sample.value
         for metric in worker.telemetry.registry.collect()

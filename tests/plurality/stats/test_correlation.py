@@ -98,6 +98,6 @@ def test_any_finite_scale_is_safe(scale: float) -> None:
     assert pearson([-scale, scale], [1, 0]) == pytest.approx(-1, abs=1e-12)
 
 
-def test_the_smallest_spread_is_centred() -> None:
+def test_the_smallest_spread_is_centered() -> None:
     """Values one float apart still correlate to exactly −1 with their mirror image."""
     assert pearson([1.0, np.nextafter(1.0, 2.0)], [1.0, 0.0]) == pytest.approx(-1, abs=1e-12)

@@ -82,7 +82,7 @@ def test_psi_survives_ties_and_empty_bins() -> None:
 
 
 def test_psi_merges_bins_that_too_few_values_fill() -> None:
-    """Up to 499 values the outermost one-percent bins are merged with their neighbours; below ten there is no PSI."""
+    """Up to 499 values the outermost one-percent bins are merged with their neighbors; below ten there is no PSI."""
     outer = np.concatenate([np.linspace(-1, 1, 396), np.full(4, -9.0)])  # 1 % beyond everything
     hidden = np.concatenate([np.linspace(-1, 1, 396), np.full(4, -1.7)])  # the same in the bin beside it
     assert psi(outer, normal()) == psi(hidden, normal())

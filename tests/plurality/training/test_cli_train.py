@@ -19,16 +19,16 @@ def test_more_over_a_margin(tmp_path: Path) -> None:
     data, output = write_jsonl(tmp_path / "train.jsonl", rows), tmp_path / "out"
     done = plurality(
         "train", "--data", str(data), "--output", str(output), "--model", str(checkpoint), "--objective", "margin",
-        "--margin-policy", "clamp", "--centring", "0.01", "--more", "--more-floor", "0.1", "--batch-size", "4",
+        "--margin-policy", "clamp", "--centering", "0.01", "--more", "--more-floor", "0.1", "--batch-size", "4",
         "--gradient-accumulation", "2",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "more+margin-clamp+centred: 32 pairs" in done.stdout
+    assert "more+margin-clamp+centered: 32 pairs" in done.stdout
     assert "sources: a 16, b 16" in done.stdout
     assert "trained 4 steps" in done.stdout
     assert f"{output / 'more.png'}" in done.stdout
     assert (output / "more.png").exists()
-    assert json.loads((output / "plurality.json").read_text())["objective"] == "more+margin-clamp+centred"
+    assert json.loads((output / "plurality.json").read_text())["objective"] == "more+margin-clamp+centered"
 
 
 def test_refused_in_one_line(tmp_path: Path) -> None:

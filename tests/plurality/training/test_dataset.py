@@ -40,16 +40,16 @@ def checkpoint(request: pytest.FixtureRequest, bert: Checkpoint, llama: Checkpoi
 
 
 def dataset(rows: list[PreferenceRow], checkpoint: Checkpoint, recipe: Recipe = Recipe()) -> PairDataset:  # noqa: B008
-    return PairDataset(rows, checkpoint.tokeniser, recipe, source="rows")
+    return PairDataset(rows, checkpoint.tokenizer, recipe, source="rows")
 
 
 def test_same_ids_as_service(checkpoint: Checkpoint) -> None:
-    """Training reads exactly the ids that `Tokeniser.encode` gives the service, conversations included."""
+    """Training reads exactly the ids that `ItemTokenizer.encode` gives the service, conversations included."""
     turns = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"},
              {"role": "user", "content": "three"}]  # fmt: skip
     rows = [*ROWS, row(prompt=None, messages=turns), row(prompt="", response_a="")]
     for source, example in zip(rows, dataset(rows, checkpoint).examples, strict=True):
-        a, b = checkpoint.tokeniser.encode(source.as_pair().items)
+        a, b = checkpoint.tokenizer.encode(source.as_pair().items)
         assert (example.a, example.b) == (a, b)
 
 
@@ -102,7 +102,7 @@ def test_contradictions_counted(bert: Checkpoint) -> None:
     kept = dataset(rows, bert, recipe)
     assert (len(kept), kept.judged, kept.contradicted, kept.dropped) == (2, 3, 1, 1)
     assert kept.sources == ("unknown",)
-    validation = PairDataset(rows, bert.tokeniser, recipe, source="rows", keep_dropped=True)
+    validation = PairDataset(rows, bert.tokenizer, recipe, source="rows", keep_dropped=True)
     assert [example.target.weight for example in validation.examples] == [1.0, 0.0, 1.0]
     with pytest.raises(TrainingError, match="leaves no pairs"):
         dataset([against], bert, recipe)
@@ -179,4 +179,4 @@ def test_unknown_conversation_named(llama_path: Path) -> None:
 def test_control_token_is_text_in_a_pair(bert: Checkpoint) -> None:
     """In an encoder's pair a control token is text, and trains as such."""
     pairs = dataset([row(response_a="a [SEP] b")], bert)
-    assert pairs[0].a.ids.count(bert.tokeniser.tokenizer.token_to_id("[SEP]")) == 2
+    assert pairs[0].a.ids.count(bert.tokenizer.tokenizer.token_to_id("[SEP]")) == 2

@@ -32,9 +32,9 @@ def random_targets(count: int, sources: int, seed: int) -> PairTargets:
     return PairTargets(unit[0].round(), unit[1], 2 * unit[2] - 1, 3 * unit[3], source_B.double())
 
 
-def by_autograd(weight_D: Tensor, reward_2B: Tensor, targets: PairTargets, sources: int, centring: float) -> Tensor:
+def by_autograd(weight_D: Tensor, reward_2B: Tensor, targets: PairTargets, sources: int, centering: float) -> Tensor:
     """∂(Σ of each source's losses)/∂weight, one backward a source."""
-    loss_B = batch_losses(reward_2B, targets, centring=centring)
+    loss_B = batch_losses(reward_2B, targets, centering=centering)
     rows = [
         torch.autograd.grad(loss_B[targets.source_B == k].sum(), weight_D, retain_graph=True)[0] for k in range(sources)
     ]
@@ -43,14 +43,14 @@ def by_autograd(weight_D: Tensor, reward_2B: Tensor, targets: PairTargets, sourc
 
 @hypothesis_settings(derandomize=True, max_examples=60, deadline=None)
 @given(st.integers(1, 4), st.integers(4, 12), st.integers(1, 9), st.integers(0, 999), st.sampled_from([0.0, 0.01, 1.0]))
-def test_closed_form(sources: int, pairs: int, width: int, seed: int, centring: float) -> None:
-    """g_k is autograd's, to 1e-12, whatever target, margin, weight and centring."""
+def test_closed_form(sources: int, pairs: int, width: int, seed: int, centering: float) -> None:
+    """g_k is autograd's, to 1e-12, whatever target, margin, weight and centering."""
     feature_2BD = torch.randn(2 * pairs, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     weight_D = torch.linspace(-1, 1, width, dtype=torch.float64, requires_grad=True)
     targets = random_targets(pairs, sources, seed)
     reward_2B = feature_2BD @ weight_D
-    found = head_gradient_sums(feature_2BD, reward_2B.detach(), targets, sources, centring=centring)
-    torch.testing.assert_close(found, by_autograd(weight_D, reward_2B, targets, sources, centring), atol=1e-12, rtol=0)
+    found = head_gradient_sums(feature_2BD, reward_2B.detach(), targets, sources, centering=centering)
+    torch.testing.assert_close(found, by_autograd(weight_D, reward_2B, targets, sources, centering), atol=1e-12, rtol=0)
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -64,7 +64,7 @@ def batch_of(checkpoint: Checkpoint, count: int = 9) -> dict[str, Tensor]:
         PreferenceRow.model_validate(raw | {"source": SOURCES[index % 3]})
         for index, raw in enumerate(planted(count, votes=True))
     ]
-    pairs = PairDataset(rows, checkpoint.tokeniser, Recipe("margin"), source="rows")
+    pairs = PairDataset(rows, checkpoint.tokenizer, Recipe("margin"), source="rows")
     return Collator(checkpoint.format, pairs.sources)(pairs.examples)
 
 
@@ -77,7 +77,7 @@ def test_real_heads(checkpoint: Checkpoint, *, detach: bool) -> None:
     with HeadInputs(head, detach=detach) as inputs:
         logit_2B1 = model(**batch).logits
         feature_2BD = inputs.of(logit_2B1)
-    found = head_gradient_sums(feature_2BD, logit_2B1.detach().squeeze(-1), targets, 3, centring=0.1)
+    found = head_gradient_sums(feature_2BD, logit_2B1.detach().squeeze(-1), targets, 3, centering=0.1)
     reward_2B = model(**batch).logits.squeeze(-1)
     expected = by_autograd(head.weight, reward_2B, targets, 3, 0.1)
     assert float(expected.abs().max()) > 1e-3

@@ -62,16 +62,16 @@ def test_gradient(gap: float, target: float, margin: float, weight: float) -> No
 
 @exact
 @given(gaps, gaps, unit, st.floats(0, 1))
-def test_centring(first: float, second: float, target: float, centring: float) -> None:
-    """Centring adds c(r_a + r_b)² to each pair's loss, and 2c(r_a + r_b) to the slope of both rewards."""
+def test_centering(first: float, second: float, target: float, centering: float) -> None:
+    """Centering adds c(r_a + r_b)² to each pair's loss, and 2c(r_a + r_b) to the slope of both rewards."""
     reward = torch.tensor([first, second], dtype=torch.float64, requires_grad=True)
     one, zero = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     targets = PairTargets(one, target * one, zero, one, zero)
-    plain, whole = (batch_losses(reward, targets, centring=c).sum() for c in (0.0, centring))
-    assert float((whole - plain).detach()) == pytest.approx(centring * (first + second) ** 2, abs=1e-9)
+    plain, whole = (batch_losses(reward, targets, centering=c).sum() for c in (0.0, centering))
+    assert float((whole - plain).detach()) == pytest.approx(centering * (first + second) ** 2, abs=1e-9)
     (gradient,) = torch.autograd.grad(whole, reward)
     slope = float(loss_slopes(rewards_to_gap(reward.detach()), target * one, zero))
-    pull = 2 * centring * float(rewards_to_sum(reward.detach()))
+    pull = 2 * centering * float(rewards_to_sum(reward.detach()))
     assert gradient.tolist() == pytest.approx([slope + pull, -slope + pull], abs=1e-9)
 
 

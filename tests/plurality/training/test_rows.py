@@ -115,7 +115,7 @@ def test_preference() -> None:
 
 
 def test_as_pair() -> None:
-    """A row becomes a labelled pair with the best estimate that it holds."""
+    """A row becomes a labeled pair with the best estimate that it holds."""
     pair = row(label=1.0, votes={"a": 1, "b": 3}).as_pair()
     assert (pair.prompt, pair.response_a, pair.response_b, pair.label) == ("p", "a", "b", 0.25)
 

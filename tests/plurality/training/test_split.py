@@ -15,7 +15,7 @@ from plurality.training.split import (
     deduplicate,
     hold_out,
     mirrored,
-    normalise,
+    normalize,
     prompt_key,
     split,
     text_key,
@@ -140,9 +140,9 @@ def test_roles_and_turns_count() -> None:
 
 
 @pytest.mark.parametrize("other", ["  is IT\nlate? ", "Is it late\uff1f", "Is\u00a0it late?"])
-def test_normalised_texts_are_the_same(other: str) -> None:
+def test_normalized_texts_are_the_same(other: str) -> None:
     """Case, white space and compatibility forms do not make a prompt new."""
-    assert normalise(other) == normalise("Is it late?")
+    assert normalize(other) == normalize("Is it late?")
     assert prompt_key(row(prompt=other)) == prompt_key(row(prompt="Is it late?"))
 
 
@@ -226,14 +226,14 @@ def test_hold_out() -> None:
 
 
 def test_leaks_between_files() -> None:
-    """Same prompts and answers under normalisation, with counts and ids of the second file, never a text."""
+    """Same prompts and answers under normalization, with counts and ids of the second file, never a text."""
     said = "It is a quarter past the hour, as the bell has just told us."
     train = [row(id="t1", prompt="Is it late?", response_a=said, response_b="No.")]
     test = [row(id="e1", prompt="is it  LATE?", response_a="Maybe.", response_b="Perhaps."),
             row(id="e2", prompt="other", response_a=said.upper(), response_b="Yes."),
             row(id="e3", prompt="third", response_a="no.", response_b="Never.")]  # fmt: skip
     found = {leak.kind: (leak.rows, leak.examples) for leak in leaks({"train": train, "test": test})}
-    assert len(normalise(said)) >= LONG
+    assert len(normalize(said)) >= LONG
     assert found == {
         "prompt": (1, ["e1"]), "answer": (2, ["e2", "e3"]), f"answer of {LONG}+ characters": (1, ["e2"]),
     }  # fmt: skip

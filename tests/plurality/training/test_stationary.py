@@ -23,7 +23,7 @@ def population(p: float) -> list[PreferenceRow]:
 
 
 def optimum(rows: list[PreferenceRow], recipe: Recipe) -> float:
-    """The gap that minimises the population's loss, found by L-BFGS on the loss itself."""
+    """The gap that minimizes the population's loss, found by L-BFGS on the loss itself."""
     targets = [target for target in targets_for(recipe, rows, source="population") if not target.dropped]
     columns = [[t.target for t in targets], [t.margin for t in targets], [t.weight for t in targets]]
     fixed = [torch.tensor(column, dtype=torch.float64) for column in columns]

@@ -117,12 +117,12 @@ def test_names() -> None:
     assert [Recipe(name).name() for name in ("baseline", "margin", "soft")] == ["baseline", "margin", "soft"]
     assert Recipe("margin", "clamp").name() == "margin-clamp"
     assert Recipe().name(more=True) == "more+bt"
-    assert Recipe("margin", "signed").name(more=True, centring=True) == "more+margin-signed+centred"
-    assert Recipe().name(centring=True) == "bt+centred"
+    assert Recipe("margin", "signed").name(more=True, centering=True) == "more+margin-signed+centered"
+    assert Recipe().name(centering=True) == "bt+centered"
     pattern = next(m.pattern for m in Manifest.model_fields["objective"].metadata if getattr(m, "pattern", None))
     every = [
-        Recipe(objective, policy).name(more=more, centring=centring)
-        for objective, policy, more, centring in product(
+        Recipe(objective, policy).name(more=more, centering=centering)
+        for objective, policy, more, centering in product(
             get_args(Objective), get_args(MarginPolicy), (False, True), (False, True)
         )
     ]

@@ -49,7 +49,7 @@ def logged(output: Path) -> list[dict[str, Any]]:
 def test_twenty_steps(bert: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """λ of every step is logged, sums to 1, with its gap; a plot and the mean are kept; the terminal is not flooded."""
     said: list[str] = []
-    config = settings(bert, data, tmp_path / "run", more=True, centring=0.01, epochs=1)
+    config = settings(bert, data, tmp_path / "run", more=True, centering=0.01, epochs=1)
     result = train(config, say=said.append)
     assert result.steps == 20
     entries = logged(result.output)
@@ -62,11 +62,11 @@ def test_twenty_steps(bert: Path, data: Path, tmp_path: Path, capsys: pytest.Cap
         assert entry[LOSS + "large"] > 0
     assert len({entry[LAMBDA + "small"] for entry in entries}) > 10
     assert (result.output / MORE_PLOT).read_bytes().startswith(b"\x89PNG")
-    assert "more+bt+centred: 160 pairs" in said[0]
+    assert "more+bt+centered: 160 pairs" in said[0]
     assert "sources: large 120, small 40" in said[0]
     assert LAMBDA not in capsys.readouterr().out
     record = open_checkpoint(str(result.output)).record
-    assert record.objective == "more+bt+centred"
+    assert record.objective == "more+bt+centered"
     means = [float(record.training[f"more_mean_lambda/{name}"]) for name in ("large", "small")]
     assert sum(means) == pytest.approx(1, abs=1e-9)
     assert record.training["more"] is True

@@ -38,7 +38,7 @@ def quiet(_: str) -> None:
         ({"objective": "soft"}, "soft"),
         ({"objective": "mix", "mix_alpha": 0.25}, "mix"),
         ({"objective": "scaled-bt"}, "scaled-bt"),
-        ({"centring": 0.01}, "bt+centred"),
+        ({"centering": 0.01}, "bt+centered"),
     ],
 )  # fmt: skip
 def test_every_objective(bert: Path, data: Path, tmp_path: Path, changes: dict[str, Any], name: str) -> None:
@@ -67,7 +67,7 @@ def test_every_objective(bert: Path, data: Path, tmp_path: Path, changes: dict[s
         ({"margin_policy": "signed", "objective": "scaled-bt"}, "its loss would have no minimum"),
         ({"mix_alpha": 0.3, "objective": "soft"}, "mix_alpha has no effect on soft"),
         ({"more_floor": 0.1}, "more_floor has no effect without more"),
-        ({"centring": -1.0}, "centring: Input should be greater than or equal to 0"),
+        ({"centering": -1.0}, "centering: Input should be greater than or equal to 0"),
         ({"more_floor": 1.5, "more": True}, "more_floor: Input should be less than or equal to 1"),
     ],
 )  # fmt: skip

@@ -77,10 +77,10 @@ def test_one_source_is_not_said_twice() -> None:
     assert two["accuracy/a"] == 1.0
 
 
-def test_centring_and_margin_are_in_the_loss() -> None:
+def test_centering_and_margin_are_in_the_loss() -> None:
     """The loss is the objective's own: -log σ(Δ - m) + c·(r_a + r_b)², to its closed form."""
     labels = np.array([[1.0, 1.0, 0.5, 1.0, 0.0]], dtype=np.float32)
-    found = validation_metrics(("a",), centring=0.1)(
+    found = validation_metrics(("a",), centering=0.1)(
         SimpleNamespace(predictions=np.array([[2.0, 1.0]], dtype=np.float32), label_ids=labels)
     )
     assert found["loss"] == pytest.approx(np.log1p(np.exp(-0.5)) + 0.1 * 9)

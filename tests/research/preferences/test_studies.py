@@ -33,7 +33,7 @@ def row(number: int, votes: Votes, a: str = "yes", b: str = "no", prompt: str = 
 # --- labels
 
 
-def test_margin_and_share_never_hold_the_labelling_vote() -> None:
+def test_margin_and_share_never_hold_the_labeling_vote() -> None:
     for a, b, tie in product(range(4), repeat=3):
         if a + b + tie == 0:
             continue

@@ -55,7 +55,7 @@ def test_pairs_by_two_versions(published_two: Path) -> None:
 
 
 def test_items_by_two_versions(published_two: Path) -> None:
-    """Items of one prompt are compared with their neighbours; what a version cannot score is left out and counted."""
+    """Items of one prompt are compared with their neighbors; what a version cannot score is left out and counted."""
     items = [{"prompt": "Same?", "response": text} for text in ("One.", "Two words.", "Three words here.")]
 
     async def story(client: httpx.AsyncClient, service: Service) -> None:
@@ -77,7 +77,7 @@ def test_items_by_two_versions(published_two: Path) -> None:
         ({"models": [*MODELS, "tiny@none"], "pairs": PAIRS}, 404, "model"),
         ({"models": MODELS, "pairs": [PAIRS[0] | {"label": 1.5}]}, 422, "pairs[0].label"),
         ({"models": MODELS, "pairs": [PAIRS[0] | {"votes": {"a": 0, "b": 0}}]}, 422, "pairs[0].votes"),
-        ({"models": MODELS, "pairs": [PAIRS[0] | {"colour": "red"}]}, 422, None),
+        ({"models": MODELS, "pairs": [PAIRS[0] | {"color": "red"}]}, 422, None),
     ],
 )
 def test_what_cannot_be_compared(published_two: Path, body: dict[str, Any], status: int, param: str | None) -> None:

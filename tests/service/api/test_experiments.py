@@ -132,12 +132,12 @@ def test_writes_that_are_refused(published_two: Path, tmp_path: Path) -> None:
 
     async def story(client: httpx.AsyncClient, service: Service) -> None:
         path = "/rm/v1/experiments/tone"
-        assert error_of(await client.put(path, json=DEFINITION), 401)["code"] == "unauthorised"
-        assert error_of(await client.delete(path, headers={"authorization": "Bearer x"}), 401)["code"] == "unauthorised"
+        assert error_of(await client.put(path, json=DEFINITION), 401)["code"] == "unauthorized"
+        assert error_of(await client.delete(path, headers={"authorization": "Bearer x"}), 401)["code"] == "unauthorized"
         for change, param in (
             ({"control": "none"}, None),
             ({"alpha": 7}, "alpha"),
-            ({"colour": 1}, None),
+            ({"color": 1}, None),
             ({"arms": DEFINITION["arms"][:1]}, "arms"),
         ):
             error = error_of(await client.put(path, json=DEFINITION | change, headers=KEY), 422)

@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 from plurality.core.errors import ConfigurationError
 from service.api.keys import Keys, Role, fingerprint
 from service.app import Service, create_app
-from service.errors import Unauthorised, WritesDisabled
+from service.errors import Unauthorized, WritesDisabled
 from service.settings.groups import FeedbackSettings, KeySettings
 from tests.api import error_of, settings_for, with_api
 
@@ -64,19 +64,19 @@ def test_what_a_key_opens(files: KeySettings, key: str, role: Role) -> None:
     if role in OPENS[key]:
         Keys(files).require(asking(key.encode()), role)
     else:
-        with pytest.raises(Unauthorised):
+        with pytest.raises(Unauthorized):
             Keys(files).require(asking(key.encode()), role)
 
 
 @pytest.mark.parametrize("key", [None, b"\xff\xfe", "ключ".encode(), b"admin-key\xff"])
 def test_no_key_and_bytes_that_are_no_text(files: KeySettings, key: bytes | None) -> None:
-    with pytest.raises(Unauthorised):
+    with pytest.raises(Unauthorized):
         Keys(files).require(asking(key), "admin")
 
 
 def test_another_scheme_is_no_key(files: KeySettings) -> None:
     request = HTTPConnection({"type": "http", "headers": [(b"authorization", b"Basic admin-key")]})
-    with pytest.raises(Unauthorised):
+    with pytest.raises(Unauthorized):
         Keys(files).require(request, "admin")
 
 
@@ -115,11 +115,11 @@ def test_rotation(files: KeySettings) -> None:
     keys = Keys(files)
     write(files.admin_file, "second")
     keys.require(asking(b"second"), "admin")
-    with pytest.raises(Unauthorised):
+    with pytest.raises(Unauthorized):
         keys.require(asking(b"admin-key"), "admin")
     for broken in (lambda path: path.unlink(), lambda path: write(path, "two words"), write):
         broken(files.admin_file)
-        with pytest.raises(Unauthorised):
+        with pytest.raises(Unauthorized):
             keys.require(asking(b"second"), "admin")
         write(files.admin_file, "second")
         keys.require(asking(b"second"), "admin")
@@ -169,7 +169,7 @@ def test_scoring_with_keys(published: Path, files: KeySettings, path: str, body:
             assert "wrong" not in reply.text
         for key in ("score-key", "admin-key"):
             assert (await client.post(path, json=body, headers=bearer(key))).status_code != 401
-        refused = service.metrics.registry.get_sample_value("rm_rejected_total", {"reason": "unauthorised"})
+        refused = service.metrics.registry.get_sample_value("rm_rejected_total", {"reason": "unauthorized"})
         assert refused == 3
 
     with_api(settings_for(published, keys=files), story)

@@ -16,7 +16,7 @@ from service.app import Service
 from service.bundle.calibrate import sigmoid
 from service.domain import ScoreItem
 from tests.api import error_of, settings_for, with_api
-from tests.tiny import labelled_pairs
+from tests.tiny import labeled_pairs
 
 ITEMS = [
     {"prompt": "Name a prime number.", "response": "Seven, because nothing divides it."},
@@ -27,7 +27,7 @@ ITEMS = [
 
 
 def test_rewards_are_those_of_torch(published: Path, tiny_checkpoint: Path) -> None:
-    """The service's reward of any text is torch's logit less the centre, and cuts are reported."""
+    """The service's reward of any text is torch's logit less the center, and cuts are reported."""
     checkpoint = open_checkpoint(str(tiny_checkpoint))
     items = [ScoreItem(item["prompt"], item["response"]) for item in ITEMS]
     logits = checkpoint.logits(checkpoint.encode(items))
@@ -72,7 +72,7 @@ def test_a_source_has_its_own_temperature(store: Path, tiny_checkpoint: Path) ->
     """Calibrated per source and served: the pair's source chooses, an unknown one gets the pooled temperature."""
     pairs = [
         replace(pair, label=pair.label if i % 2 else 0.5 + 0.2 * (pair.label - 0.5), source="web" if i % 2 else "talk")
-        for i, pair in enumerate(labelled_pairs(tiny_checkpoint, 120, seed=3))
+        for i, pair in enumerate(labeled_pairs(tiny_checkpoint, 120, seed=3))
     ]
     recalibrate(store, "tiny", "stable", pairs, alias="stable", per_source=True)
     base = {"prompt": "Name a prime.", "response_a": "Seven, I think.", "response_b": "No idea, go away."}

@@ -1,4 +1,4 @@
-"""Conversations are tokenised as Hugging Face's template has them, id for id, or refused; never a second BOS."""
+"""Conversations are tokenized as Hugging Face's template has them, id for id, or refused; never a second BOS."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from model_export.detect_format import detect_format
 from model_export.errors import UnsupportedModel
 from service.bundle.formats import ChatFormat, Trim
-from service.bundle.tokenize import Tokeniser
+from service.bundle.tokenize import ItemTokenizer
 from service.domain import Encoding, Message, Role, ScoreItem
 from service.errors import ControlTokenInText, UnsupportedConversation
 from tests.model_export.templates import CHATML, LLAMA_3, TEMPLATES
@@ -25,7 +25,7 @@ QWEN_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 MISTRAL_TOKENS = ("<unk>", "<s>", "</s>", "[INST]", "[/INST]")
 GEMMA_TOKENS = ("<pad>", "<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>")
 THINKING = ("<think>", "</think>", "<tool_response>", "</tool_response>")
-TOKENISERS: dict[str, dict[str, Any]] = {
+TOKENIZERS: dict[str, dict[str, Any]] = {
     "llama": {"special": LLAMA_TOKENS, "bos_token": LLAMA_TOKENS[0], "eos_token": LLAMA_TOKENS[1]},
     "qwen": {"special": QWEN_TOKENS, "words": THINKING, "eos_token": QWEN_TOKENS[2], "pad_token": QWEN_TOKENS[0]},
     "chatml": {"special": QWEN_TOKENS, "words": THINKING, "eos_token": QWEN_TOKENS[2], "pad_token": QWEN_TOKENS[0]},
@@ -53,12 +53,12 @@ any_text = st.text(max_size=30) | st.sampled_from(
 
 
 @cache
-def opened(name: str, template: str | None = None) -> tuple[Any, Tokeniser]:
-    """The Hugging Face tokeniser of that template, and ours, of what was found in it."""
-    tokenizer = chat_tokenizer(template or TEMPLATES[name], **TOKENISERS[name.split("-", maxsplit=1)[0]])
+def opened(name: str, template: str | None = None) -> tuple[Any, ItemTokenizer]:
+    """The Hugging Face tokenizer of that template, and ours, of what was found in it."""
+    tokenizer = chat_tokenizer(template or TEMPLATES[name], **TOKENIZERS[name.split("-", maxsplit=1)[0]])
     config = hf.LlamaConfig(vocab_size=len(tokenizer), num_labels=1)
     form = detect_format(tokenizer, config, max_length=4096)
-    return tokenizer, Tokeniser.from_json(tokenizer.backend_tokenizer.to_str(), form)
+    return tokenizer, ItemTokenizer.from_json(tokenizer.backend_tokenizer.to_str(), form)
 
 
 def messages(item: ScoreItem) -> list[dict[str, str]]:
@@ -107,7 +107,7 @@ def test_equal_or_refused(name: str, data: st.DataObject, roles: tuple[str, ...]
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_answers_to_one_conversation(name: str) -> None:
-    """A conversation that several responses answer, tokenised once: still the ids of Hugging Face."""
+    """A conversation that several responses answer, tokenized once: still the ids of Hugging Face."""
     tokenizer, ours = opened(name)
     turns = (Message("user", "Why?"), Message("assistant", "So."), Message("user", "And then? "))
     items = [ScoreItem(turns, text) for text in ("one", "\n two\n", "")]
@@ -118,7 +118,7 @@ def test_answers_to_one_conversation(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["llama-3", "mistral", "mistral-first", "gemma"])
 def test_one_bos(name: str) -> None:
-    """The tokeniser puts a BOS before a text, the template writes one too: one is in the ids, at their start."""
+    """The tokenizer puts a BOS before a text, the template writes one too: one is in the ids, at their start."""
     tokenizer, ours = opened(name)
     rendered = tokenizer.apply_chat_template(messages(ScoreItem("a", "b")), tokenize=False)
     assert tokenizer(rendered)["input_ids"].count(tokenizer.bos_token_id) == 2, "the trap is set"
@@ -131,7 +131,7 @@ def test_one_bos(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["qwen-2.5", "qwen-3", "chatml"])
 def test_no_bos(name: str) -> None:
-    """A tokeniser without a BOS gets none."""
+    """A tokenizer without a BOS gets none."""
     tokenizer, ours = opened(name)
     assert tokenizer.bos_token_id is None
     [found] = ours.encode([ScoreItem("a", "b")])
@@ -242,7 +242,7 @@ def test_manifests_of_before(old: bool) -> None:
 
 def test_templates_by_name() -> None:
     """Of several named templates the default is read; without a default it says which there are."""
-    tokenizer = chat_tokenizer(LLAMA_3, **TOKENISERS["llama"])
+    tokenizer = chat_tokenizer(LLAMA_3, **TOKENIZERS["llama"])
     tokenizer.chat_template = {"default": LLAMA_3, "tool_use": "{{ tools }}"}
     config = hf.LlamaConfig(vocab_size=len(tokenizer))
     found = detect_format(tokenizer, config, max_length=64)

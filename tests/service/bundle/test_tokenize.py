@@ -9,10 +9,10 @@ from tokenizers import AddedToken, Tokenizer
 
 from model_export.checkpoint import open_checkpoint
 from service.bundle.formats import ChatFormat, PairFormat
-from service.bundle.tokenize import Encoded, Tokeniser, render_chat, seams
+from service.bundle.tokenize import Encoded, ItemTokenizer, render_chat, seams
 from service.domain import Encoding, Message, Prompt, ScoreItem
 from service.errors import ControlTokenInText, UnsupportedConversation
-from tests.fakes import FORMAT, word_tokeniser
+from tests.fakes import FORMAT, word_tokenizer
 from tests.tiny import CHAT_KINDS, build_tiny_checkpoint
 
 words = st.lists(st.sampled_from("abcdefg"), max_size=90).map(" ".join)
@@ -25,12 +25,12 @@ CHAT = ChatFormat(
 )
 
 
-def chat_tokeniser(form: ChatFormat = CHAT) -> Tokeniser:
-    return Tokeniser.from_json(word_tokeniser().tokenizer.to_str(), form)
+def chat_tokenizer(form: ChatFormat = CHAT) -> ItemTokenizer:
+    return ItemTokenizer.from_json(word_tokenizer().tokenizer.to_str(), form)
 
 
-def one(tokeniser: Tokeniser, item: ScoreItem) -> Encoding:
-    [encoding] = tokeniser.encode([item])
+def one(tokenizer: ItemTokenizer, item: ScoreItem) -> Encoding:
+    [encoding] = tokenizer.encode([item])
     assert isinstance(encoding, Encoding)
     return encoding
 
@@ -39,10 +39,10 @@ def one(tokeniser: Tokeniser, item: ScoreItem) -> Encoding:
 @given(words, words)
 def test_pairs_are_cut_from_the_left_of_the_prompt(prompt: str, response: str) -> None:
     """[start] end-of-prompt [between] response [end]; the cut is counted; an answer's end is always kept."""
-    tokeniser = word_tokeniser()
-    ids = {word: tokeniser.tokenizer.token_to_id(word) for word in "abcdefg"}
+    tokenizer = word_tokenizer()
+    ids = {word: tokenizer.tokenizer.token_to_id(word) for word in "abcdefg"}
     first, second = ([ids[word] for word in text.split()] for text in (prompt, response))
-    found = one(tokeniser, ScoreItem(prompt, response))
+    found = one(tokenizer, ScoreItem(prompt, response))
     room = FORMAT.max_length - 3
     cut = max(0, len(first) + len(second) - room)
     kept_first = first[min(cut, len(first)) :]
@@ -56,18 +56,18 @@ def test_pairs_are_cut_from_the_left_of_the_prompt(prompt: str, response: str) -
 def test_no_token_types() -> None:
     """A model without token types has no second segment."""
     form = PairFormat(**(FORMAT.model_dump() | {"token_types": False}))
-    found = one(Tokeniser.from_json(word_tokeniser().tokenizer.to_str(), form), ScoreItem("a", "b"))
+    found = one(ItemTokenizer.from_json(word_tokenizer().tokenizer.to_str(), form), ScoreItem("a", "b"))
     assert found.second_segment == len(found)
 
 
 def test_conversations_in_pairs() -> None:
-    """One user turn is the prompt itself; more turns are labelled."""
-    tokeniser = word_tokeniser("User: Assistant: a b c")
-    plain = one(tokeniser, ScoreItem("a", "b"))
-    assert one(tokeniser, ScoreItem((Message("user", "a"),), "b")) == plain
+    """One user turn is the prompt itself; more turns are labeled."""
+    tokenizer = word_tokenizer("User: Assistant: a b c")
+    plain = one(tokenizer, ScoreItem("a", "b"))
+    assert one(tokenizer, ScoreItem((Message("user", "a"),), "b")) == plain
     talk = (Message("user", "a"), Message("assistant", "b"), Message("user", "c"))
-    spelled = one(tokeniser, ScoreItem("User: a\n\nAssistant: b\n\nUser: c", "b"))
-    assert one(tokeniser, ScoreItem(talk, "b")) == spelled
+    spelled = one(tokenizer, ScoreItem("User: a\n\nAssistant: b\n\nUser: c", "b"))
+    assert one(tokenizer, ScoreItem(talk, "b")) == spelled
     assert ScoreItem(talk, "bb").characters == 5
 
 
@@ -75,10 +75,10 @@ def test_conversations_in_pairs() -> None:
 @given(words, words)
 def test_chats_keep_their_template(prompt: str, response: str) -> None:
     """The template's own tokens survive any cut; the prompt goes first, from the left, then the response."""
-    tokeniser = chat_tokeniser()
-    ids = {word: tokeniser.tokenizer.token_to_id(word) for word in "abcdefg"}
+    tokenizer = chat_tokenizer()
+    ids = {word: tokenizer.tokenizer.token_to_id(word) for word in "abcdefg"}
     first, second = ([ids[word] for word in text.split()] for text in (prompt, response))
-    found = one(tokeniser, ScoreItem(prompt, response))
+    found = one(tokenizer, ScoreItem(prompt, response))
     cut = max(0, len(first) + len(second) + 3 - CHAT.max_length)
     kept_first, kept_second = first[min(cut, len(first)) :], second[max(0, cut - len(first)) :]
     assert found.ids == (ids["a"], *kept_first, ids["b"], *kept_second, ids["c"])
@@ -93,14 +93,14 @@ def test_chats_refuse_by_item() -> None:
         ScoreItem((Message("system", "a"), Message("user", "a")), "b"),
         ScoreItem("b", "a"),
     ]
-    kinds = [type(entry) for entry in chat_tokeniser().encode(items)]
+    kinds = [type(entry) for entry in chat_tokenizer().encode(items)]
     assert kinds == [Encoding, ControlTokenInText, UnsupportedConversation, Encoding]
 
 
 def test_a_template_longer_than_the_limit() -> None:
     """A template that alone exceeds max_length cannot be scored, and says so."""
     long = CHAT.model_copy(update={"joints": dict(CHAT.joints) | {"start>user": "a " * 20}})
-    [refused] = chat_tokeniser(long).encode([ScoreItem("a", "b")])
+    [refused] = chat_tokenizer(long).encode([ScoreItem("a", "b")])
     assert isinstance(refused, UnsupportedConversation)
 
 
@@ -116,15 +116,15 @@ def test_trimming() -> None:
 def test_control_words_that_would_be_read_as_control(text: str) -> None:
     """A vocabulary that finds its own control tokens in a text: that item is refused, in prompt and in response."""
     items = [ScoreItem(text, "a"), ScoreItem("a", text), ScoreItem("a", "b")]
-    kinds = [type(entry) for entry in word_tokeniser().encode(items)]
+    kinds = [type(entry) for entry in word_tokenizer().encode(items)]
     assert kinds == [ControlTokenInText, ControlTokenInText, Encoding]
 
 
 @pytest.fixture(scope="module")
-def chat_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tokeniser]:
-    """Tokenisers of tiny Llama and Qwen models, with the formats that export detects."""
+def chat_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ItemTokenizer]:
+    """Tokenizers of tiny Llama and Qwen models, with the formats that export detects."""
     folder = tmp_path_factory.mktemp("chats")
-    return {kind: open_checkpoint(str(build_tiny_checkpoint(kind, folder / kind))).tokeniser for kind in CHAT_KINDS}
+    return {kind: open_checkpoint(str(build_tiny_checkpoint(kind, folder / kind))).tokenizer for kind in CHAT_KINDS}
 
 
 any_text = st.text(max_size=30) | st.sampled_from(["word " * 200, " edge ", "\n\n", "<|im", "<|eot_", "é👩‍👩‍👧‍👦"])
@@ -134,9 +134,9 @@ any_text = st.text(max_size=30) | st.sampled_from(["word " * 200, " edge ", "\n\
 @given(st.data(), any_text, st.lists(any_text, min_size=2, max_size=4))
 @pytest.mark.parametrize("kind", CHAT_KINDS)
 def test_a_shared_prompt_changes_no_token(
-    chat_models: dict[str, Tokeniser], kind: str, data: st.DataObject, prompt: str, responses: list[str]
+    chat_models: dict[str, ItemTokenizer], kind: str, data: st.DataObject, prompt: str, responses: list[str]
 ) -> None:
-    """Tokenised once or with each response: the same ids, the same cuts, whatever the texts."""
+    """Tokenized once or with each response: the same ids, the same cuts, whatever the texts."""
     shared = chat_models[kind]
     assert shared.cuts, "these templates can be cut"
     turns = (Message("user", prompt), Message("assistant", data.draw(any_text)), Message("user", data.draw(any_text)))
@@ -149,8 +149,8 @@ def _plain(encoded: list[Encoded]) -> list[object]:
     return [entry if isinstance(entry, Encoding) else str(entry) for entry in encoded]
 
 
-def test_the_shared_prompt_is_tokenised_once(chat_models: dict[str, Tokeniser]) -> None:
-    """Of a group, the tokeniser gets the prompt once and each response's side by itself; a lone chat stays whole."""
+def test_the_shared_prompt_is_tokenized_once(chat_models: dict[str, ItemTokenizer]) -> None:
+    """Of a group, the tokenizer gets the prompt once and each response's side by itself; a lone chat stays whole."""
     seen: list[list[str]] = []
 
     class Spy:
@@ -180,7 +180,7 @@ def test_the_shared_prompt_is_tokenised_once(chat_models: dict[str, Tokeniser]) 
 )
 def test_seams(token: AddedToken, cut: bool) -> None:
     """Only tokens that nothing on their left can change; and not where another token could lie across."""
-    tokenizer = word_tokeniser().tokenizer
+    tokenizer = word_tokenizer().tokenizer
     assert seams(tokenizer, ["<x> b"]) == frozenset()
     tokenizer.add_special_tokens([token])
     assert (seams(tokenizer, ["<x> b", "b <x>"]) == {"<x> b"}) == cut
@@ -191,7 +191,7 @@ def test_seams(token: AddedToken, cut: bool) -> None:
 @settings(derandomize=True, max_examples=50)
 @given(words, st.lists(words, min_size=1, max_size=4))
 def test_a_prompt_shared_by_pairs_changes_nothing(prompt: str, responses: list[str]) -> None:
-    """Tokenised once or with each response: the same encodings."""
-    tokeniser = word_tokeniser()
+    """Tokenized once or with each response: the same encodings."""
+    tokenizer = word_tokenizer()
     items = [ScoreItem(prompt, response) for response in responses]
-    assert tokeniser.encode(items) == replace(tokeniser, share_prompts=False).encode(items)
+    assert tokenizer.encode(items) == replace(tokenizer, share_prompts=False).encode(items)

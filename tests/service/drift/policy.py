@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from model_export.bundle import golden_inputs, reward_statistics
 from model_export.publish import next_sequence, read_manifest, write_version
 from service.bundle.manifest import FileEntry
-from service.bundle.open import MODEL_FILE, TOKENIZER_FILE, LoadedModel, open_tokeniser, score_now
+from service.bundle.open import MODEL_FILE, TOKENIZER_FILE, LoadedModel, open_tokenizer, score_now
 from service.bundle.pointer_writer import set_aliases, writer
 from service.domain import Encoding, Reward, ScoreItem
 from service.engine.ort import OrtBackend
@@ -53,12 +53,12 @@ def publish_length_model(store: Path) -> str:
         source = next((directory / "versions").iterdir())
         before = read_manifest(source)
         files = {MODEL_FILE: _graph(), TOKENIZER_FILE: (source / TOKENIZER_FILE).read_bytes()}
-        tokeniser = open_tokeniser(files[TOKENIZER_FILE], before.input_format)
+        tokenizer = open_tokenizer(files[TOKENIZER_FILE], before.input_format)
         items = list(Policy(seed=1).items(1000))
         with closing(OrtBackend.open(files[MODEL_FILE], external={}, device="cpu", threads=1)) as backend:
-            model = LoadedModel("", before.model_copy(update={"center": 0.0}), tokeniser, backend)
+            model = LoadedModel("", before.model_copy(update={"center": 0.0}), tokenizer, backend)
             rewards = np.array([outcome.value for outcome in score_now(model, items) if isinstance(outcome, Reward)])
-        encodings = [entry for entry in tokeniser.encode(items) if isinstance(entry, Encoding)]
+        encodings = [entry for entry in tokenizer.encode(items) if isinstance(entry, Encoding)]
         center = float(rewards.mean())
         manifest = before.model_copy(
             update={

@@ -145,7 +145,7 @@ def test_a_poison_item_fails_alone() -> None:
 
 
 def test_nan_is_an_error_of_its_own_item() -> None:
-    """A NaN never becomes a reward, and its neighbours keep theirs."""
+    """A NaN never becomes a reward, and its neighbors keep theirs."""
 
     async def story() -> None:
         backend = ScriptedBackend()

@@ -68,7 +68,7 @@ def test_no_split_of_the_items_is_faster(lengths: list[int], policy: Policy) -> 
 def test_the_plan_around_the_urgent_item(lengths: list[int], policy: Policy, data: st.DataObject) -> None:
     """Whatever the costs: one batch holds the urgent item, batches are disjoint, the limits hold.
 
-    Where the neighbourhood is the whole queue, the plan is the best partition.
+    Where the neighborhood is the whole queue, the plan is the best partition.
     """
     urgent = data.draw(st.integers(0, len(lengths) - 1))
     batches = plan_around(lengths, urgent, policy)
@@ -103,7 +103,7 @@ def test_a_batch_is_cut_to_its_deadlines(lengths: list[int], policy: Policy, dat
         assert NOW + policy.cost.seconds(len(cut), lengths[cut.stop - 1]) <= min(deadlines[cut.start : cut.stop])
 
 
-def test_planning_looks_at_a_neighbourhood() -> None:
+def test_planning_looks_at_a_neighborhood() -> None:
     """Counted, not timed: with 4,096 queued a plan reads no more lengths than its window holds."""
     cells = [Cell(b, n, 0.01) for b in (1, 16, 64) for n in (16, 512)]
     policy = Policy(BatchLimits(64, 32768), CostModel(cells, max_items=64, max_tokens=512))

@@ -142,7 +142,7 @@ def test_what_comes_later_joins_a_batch_that_has_room() -> None:
 
 
 def test_like_lengths_share_a_batch() -> None:
-    """Where batches pay, the urgent item takes its neighbours in length, not its neighbours in the queue."""
+    """Where batches pay, the urgent item takes its neighbors in length, not its neighbors in the queue."""
     queue: PendingQueue[Item] = PendingQueue(policy(launch=0.005, largest=8))
     for place, length in enumerate([10, 500, 11, 490, 12]):
         queue.add(Item(length, 200.0 + place), NOW)

@@ -1,4 +1,4 @@
-"""Versions whose engines are scripted, behind a real Scorer: real bundles, batchers, gate and tokenisers."""
+"""Versions whose engines are scripted, behind a real Scorer: real bundles, batchers, gate and tokenizers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -184,7 +184,7 @@ def _bundle(
     return ModelBundle(
         tuned,
         settings,
-        tokenise_threads=threads,
+        tokenize_threads=threads,
         clock=clock,
         metrics=metrics,
         health=health,

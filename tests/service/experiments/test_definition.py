@@ -41,7 +41,7 @@ def arms(*entries: dict[str, Any]) -> dict[str, Any]:
     [
         ({"alpha": 2}, "alpha: "),
         ({"alpha": "0.05"}, "alpha: "),
-        ({"colour": 1}, "unknown key"),
+        ({"color": 1}, "unknown key"),
         ({"control": "none"}, "control: no arm of this name; arms: current, new"),
         ({"name": "Tone!"}, "name: "),
         (arms(arm("current", "stable", weight=1)), "arms: "),
@@ -64,7 +64,7 @@ def test_what_is_wrong_is_named(change: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse_experiment(raw)
     assert words in caught.value.message
-    assert "colour" not in caught.value.message
+    assert "color" not in caught.value.message
 
 
 def test_as_plain_reads_back() -> None:

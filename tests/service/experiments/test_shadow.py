@@ -11,7 +11,7 @@ import pytest
 from service.admission import Gate
 from service.domain import RawTokens, Reward, ScoreItem
 from service.errors import BundleRejected, DeadlineExceeded, InferenceFailed
-from service.experiments.assign import neighbours
+from service.experiments.assign import neighbors
 from service.experiments.tally import Tally
 from tests.fakes import ManualClock, ScriptedBackend
 from tests.service.experiments.shelf import Stage, Times, shadowed, stage
@@ -163,11 +163,11 @@ def test_below_waits_for_room() -> None:
     asyncio.run(story())
 
 
-def test_neighbours() -> None:
+def test_neighbors() -> None:
     """Each item with the last before it of the same prompt."""
     prompts = ["p", "p", "q", "p", "q"]
-    assert neighbours([ScoreItem(prompt, "x") for prompt in prompts]) == [(0, 1), (1, 3), (2, 4)]
-    assert neighbours([RawTokens((1,)), RawTokens((1,))]) == []
+    assert neighbors([ScoreItem(prompt, "x") for prompt in prompts]) == [(0, 1), (1, 3), (2, 4)]
+    assert neighbors([RawTokens((1,)), RawTokens((1,))]) == []
 
 
 def test_a_shadow_that_breaks_does_not_end_the_others(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ Damage = Callable[[Path, Path], object]
 
 
 async def stamp(service: Service, model: str | None = None) -> int | None:
-    """Which version's weights and tokeniser answer."""
+    """Which version's weights and tokenizer answer."""
     query = ScoreQuery([ITEM], model, asyncio.get_running_loop().time() + 60)
     [outcome] = (await service.scorer.score(query)).outcomes
     assert isinstance(outcome, Reward)

@@ -15,7 +15,7 @@ from service.domain import ScoreItem, ScoreQuery
 from service.errors import NotReady, UnknownModel
 from tests.api import settings_for, with_api
 from tests.service.bundle.test_open import flip
-from tests.tiny import labelled_pairs
+from tests.tiny import labeled_pairs
 
 ITEMS = [ScoreItem("p", "r")]
 
@@ -33,7 +33,7 @@ async def score(service: Service, model: str | None = None) -> str:
 
 def new_version(store: Path, checkpoint: Path, *, alias: str = "stable") -> str:
     """Calibrate again on other pairs: a new version of the same weights."""
-    return recalibrate(store, "tiny", "stable", labelled_pairs(checkpoint, 40, seed=5), alias=alias).digest
+    return recalibrate(store, "tiny", "stable", labeled_pairs(checkpoint, 40, seed=5), alias=alias).digest
 
 
 def test_a_new_version_is_picked_up(store: Path, tiny_checkpoint: Path) -> None:

@@ -57,7 +57,7 @@ def test_a_run_that_does_not_end() -> None:
     assert refused(files(model_onnx=endless_graph(1)), seconds=3).reason == "timeout"
 
 
-def test_an_oversized_tokeniser() -> None:
+def test_an_oversized_tokenizer() -> None:
     """A vocabulary that takes more memory than is allowed."""
     words = {f"word-{index:09}": index for index in range(1_000_000)}
     huge = Tokenizer(WordLevel(words, unk_token="word-000000000")).to_str().encode()
@@ -65,7 +65,7 @@ def test_an_oversized_tokeniser() -> None:
 
 
 @pytest.mark.parametrize("data", [b"{}", b"[" * 2_000_000, b"\xff", b""])
-def test_a_tokeniser_that_is_none(data: bytes) -> None:
+def test_a_tokenizer_that_is_none(data: bytes) -> None:
     """Refused by the parser, in the child."""
     assert refused(files(tokenizer_json=data)).reason == "parse"
 

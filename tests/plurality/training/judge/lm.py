@@ -30,7 +30,7 @@ _LOOK = 3.0
 
 
 def build_judge_model(directory: Path, *, seed: int = 0) -> Path:
-    """Save the model and its tokeniser."""
+    """Save the model and its tokenizer."""
     torch.manual_seed(seed)
     tokenizer = chat_tokenizer(
         TEMPLATE, _SPECIAL, words=(_START, *LABELS), bos_token=_SPECIAL[0], eos_token=_SPECIAL[1], pad_token=_SPECIAL[4]

@@ -15,7 +15,7 @@ from tests.plurality.training.judge.test_run import ROWS, records
 SECRET = "sk-a-key-that-nobody-may-see"
 
 
-def test_retry_after_is_honoured(server: Server, tmp_path: Path) -> None:
+def test_retry_after_is_honored(server: Server, tmp_path: Path) -> None:
     """429 with Retry-After: nobody asks before it is over, then the same request is sent again."""
     plain, _ = judge(server, ROWS[:2], tmp_path / "plain.jsonl")
     server.reset()

@@ -20,12 +20,12 @@ def data(*words: str | Path) -> Result:
 
 
 def test_list() -> None:
-    """Every set with its licence and what it needs; the same for machines."""
+    """Every set with its license and what it needs; the same for machines."""
     shown = data("list")
     assert shown.exit_code == 0
     for name, entry in SETS.items():
         assert name in shown.stdout
-        assert entry.licence in shown.stdout
+        assert entry.license in shown.stdout
     listed = json.loads(data("list", "--json").stdout)
     assert [entry["name"] for entry in listed] == list(SETS)
 

@@ -65,7 +65,7 @@ def test_every_pair_is_accounted_for(tmp_path: Path) -> None:
         assert card["parts"][part]["rows"] == len(rows)
         assert card["parts"][part]["sha256"] == file_digest(tmp_path / "out" / f"{part}.jsonl")
     assert card["source"]["files"] == [{"file": "records.jsonl", "sha256": file_digest(tmp_path / "records.jsonl")}]
-    assert card["licence"] == "MIT"
+    assert card["license"] == "MIT"
 
 
 def test_no_prompt_on_two_sides(tmp_path: Path) -> None:

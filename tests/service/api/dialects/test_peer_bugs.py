@@ -64,7 +64,7 @@ def test_renamed_flags(api: httpx.Client) -> None:
     assert api.post("/classify", json={"input": TEXTS[0], "use_activations": False}).status_code == 400
 
 
-def test_raw_scores_is_honoured(api: httpx.Client) -> None:
+def test_raw_scores_is_honored(api: httpx.Client) -> None:
     """Infinity's /classify accepts raw_scores and ignores it."""
     scores = [
         ask(api, "/infinity/classify", {"input": [TEXTS[0]], "raw_scores": raw})["data"][0][0]["score"]
@@ -130,13 +130,13 @@ def test_order_is_kept_where_probabilities_saturate(published: Path) -> None:
 def test_the_same_score_whatever_the_batch(api: httpx.Client) -> None:
     """reward-bench #137, sglang #2427: the score of a text changes with its batch."""
     alone = [ask(api, "/classify", {"text": text})["embedding"][0] for text in TEXTS[:3]]
-    together = ask(api, "/classify", {"text": [*TEXTS[:3], "a much longer neighbour " * 40]})
+    together = ask(api, "/classify", {"text": [*TEXTS[:3], "a much longer neighbor " * 40]})
     for one, many in zip(alone, together, strict=False):
         assert many["embedding"][0] == pytest.approx(one, abs=1e-5)
 
 
 def test_no_silent_truncation(api: httpx.Client) -> None:
-    """Infinity #561, TEI #218: tokenisers cut in silence. Here: refused, or cut when asked and said so."""
+    """Infinity #561, TEI #218: tokenizers cut in silence. Here: refused, or cut when asked and said so."""
     long = "word " * 900
     assert api.post("/infinity/rerank", json={"query": "q", "documents": [long]}).status_code == 400
     assert api.post("/rerank", json={"query": "q", "texts": [long]}).status_code == 400

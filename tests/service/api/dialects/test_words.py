@@ -14,7 +14,7 @@ from service.app import Service
 from tests.api import settings_for, with_api
 from tests.e2e.process import serving
 from tests.service.api.dialects.asking import post
-from tests.tiny import labelled_pairs
+from tests.tiny import labeled_pairs
 
 TEXT = "The end of it."
 PAIR = ["Name a prime.", "Eleven, I believe."]
@@ -204,7 +204,7 @@ def test_slashes_redirect_nowhere(api: httpx.Client) -> None:
 
 def test_the_order_is_that_of_the_rewards(store: Path, tiny_checkpoint: Path) -> None:
     """Also where a calibration is level and probabilities are equal: top_n keeps the best."""
-    pairs = labelled_pairs(tiny_checkpoint, 60)
+    pairs = labeled_pairs(tiny_checkpoint, 60)
     recalibrate(store, "tiny", "stable", pairs, alias="stable", method="isotonic")
     documents = [f"Answer {number} {'so ' * number}" for number in range(20)]
 
