@@ -33,7 +33,7 @@ class _Loader(yaml.SafeLoader):
 
 def documents(path: Path) -> list[dict[str, Any]]:
     """A file's documents. Raises yaml.YAMLError also where a key stands twice."""
-    return [entry for entry in yaml.load_all(path.read_text(), Loader=_Loader) if entry]
+    return [entry for entry in yaml.load_all(path.read_text(encoding="utf-8"), Loader=_Loader) if entry]
 
 
 def lint_dockerfile(path: Path) -> list[str]:
