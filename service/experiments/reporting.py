@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from service.experiments.definition import Arm, Experiment, made_at
+from service.experiments.definition import Arm, Experiment
 from service.experiments.predict import Resident, Votes, votes_since
 from service.experiments.registry import Entry
 from service.experiments.report import Report, build_report
 from service.experiments.tally import Tally
 from service.experiments.verdict import Health, Rules, Verdict, VersionHealth, decide
+from service.repository.manifest import made_at
 
 
 @dataclass(frozen=True, slots=True)

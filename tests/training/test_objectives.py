@@ -19,7 +19,7 @@ from training.objectives import (
     rewards_to_sum,
 )
 
-exact = hypothesis_settings(derandomize=True, max_examples=200, deadline=None)
+exact = hypothesis_settings(max_examples=200)
 gaps = st.floats(-30, 30)
 unit = st.floats(0, 1)
 

@@ -26,7 +26,7 @@ from training.more import LAMBDA
 from training.sampling import EpochSampler, PaddedSampler
 from training.train import train
 
-exact = hypothesis_settings(derandomize=True, max_examples=80, deadline=None)
+exact = hypothesis_settings(max_examples=80)
 
 
 def quiet(_: str) -> None:

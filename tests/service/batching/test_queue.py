@@ -11,7 +11,7 @@ from service.batching.queue import PendingQueue, Taken
 
 NOW = 100.0
 AGEING_S = 5.0
-exact = settings(derandomize=True, max_examples=300, deadline=None)
+exact = settings(max_examples=300)
 
 
 @dataclass(eq=False)
