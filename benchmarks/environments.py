@@ -37,7 +37,8 @@ def built(folder: Path, requirements: Path) -> Path | None:
     """The python of the environment in `folder`; None if it is absent, half-built or of other requirements."""
     # Absolute, but not resolved: the link bin/python is what makes it the environment's python.
     python, stamp = folder.absolute() / "bin" / "python", folder / _STAMP
-    return python if python.exists() and stamp.is_file() and stamp.read_text() == _digest(requirements) else None
+    whole = stamp.is_file() and stamp.read_text(encoding="utf-8") == _digest(requirements)
+    return python if whole and python.exists() else None
 
 
 def build(
@@ -63,13 +64,13 @@ def build(
     python = folder.absolute() / "bin" / "python"
     own = [str(python), "-m", "pip", "install"]
     install = own if pip else [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-compile"]
-    torch = [line for line in requirements.read_text().splitlines() if line.startswith("torch==")]
+    torch = [line for line in requirements.read_text(encoding="utf-8").splitlines() if line.startswith("torch==")]
     if torch:  # first and alone, so that its CPU build is not replaced on another package's wish
         _pip(install, *torch)
     _pip(install, *options, "--requirement", str(requirements))
     if then:
         _pip(install, *then)
-    (folder / _STAMP).write_text(_digest(requirements))  # last: an interrupted build has no stamp
+    (folder / _STAMP).write_text(_digest(requirements), encoding="utf-8")  # last: an interrupted build has no stamp
     return python
 
 

@@ -49,7 +49,7 @@ def main() -> None:
         "",
     ])  # fmt: skip
     options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "footprint.md").write_text(text)
+    (options.output / "footprint.md").write_text(text, encoding="utf-8")
     print(text)
 
 

@@ -78,13 +78,13 @@ def main() -> None:
     digests = (publish_stamped(store, 0), publish_stamped(store, 1))
     with writer(store, _MODEL) as directory:
         set_aliases(directory, {"first": digests[0], "second": digests[1], "stable": digests[0]})
-    (options.work / "admin.key").write_text(_KEY + "\n")
+    (options.work / "admin.key").write_text(_KEY + "\n", encoding="utf-8")
     settings = {"REPOSITORY__WRITER": "true", "KEYS__ADMIN_FILE": str((options.work / "admin.key").absolute())}
     with serving(store, options.work, settings) as service:
         capacity, seen, moves = asyncio.run(measure(service.url, digests, options.moves))
     text = report(options.moves, capacity, seen, moves)
     options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "going-back.md").write_text(text)
+    (options.output / "going-back.md").write_text(text, encoding="utf-8")
     print(text)
 
 

@@ -68,7 +68,7 @@ def main() -> None:
     refuse_without_gpu()
     text = report(measure(options), vars(options), versions())
     print(text)
-    PAGE.write_text(text)
+    PAGE.write_text(text, encoding="utf-8")
 
 
 def refuse_without_gpu() -> None:

@@ -68,11 +68,11 @@ def main() -> None:
     kept.mkdir(parents=True, exist_ok=True)
     options.output.mkdir(parents=True, exist_ok=True)
     for name in options.only or curves:
-        (kept / f"{name}.md").write_text(curves[name]().write(options.output))
+        (kept / f"{name}.md").write_text(curves[name]().write(options.output), encoding="utf-8")
     command = f"python -m benchmarks.growth --rounds {options.rounds} --seconds {options.seconds:g}"
     head = f"# How cost grows\n\nMade by `{command}`. {machine()} int8; median (least–most) of the rounds.\n"
-    found = [(kept / f"{name}.md").read_text() for name in curves if (kept / f"{name}.md").exists()]
-    (options.output / "cost-growth.md").write_text("\n".join([head, *found]))
+    found = [(kept / f"{name}.md").read_text(encoding="utf-8") for name in curves if (kept / f"{name}.md").exists()]
+    (options.output / "cost-growth.md").write_text("\n".join([head, *found]), encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ def main() -> None:
     ])  # fmt: skip
     print(text)
     options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "hot-path.md").write_text(text)
+    (options.output / "hot-path.md").write_text(text, encoding="utf-8")
 
 
 def _round(model: LoadedModel, service: Service, texts: list[ScoreItem]) -> dict[str, float]:

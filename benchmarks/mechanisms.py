@@ -80,7 +80,7 @@ def main() -> None:
     ])  # fmt: skip
     print(text)
     options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "mechanisms.md").write_text(text)
+    (options.output / "mechanisms.md").write_text(text, encoding="utf-8")
 
 
 def measure(case: Case, store: Path, work: Path, items: int, rounds: int) -> tuple[list[float], list[float]]:

@@ -67,7 +67,7 @@ def main() -> int:
 def split(source: Path, count: int, tested: int) -> tuple[list[LabeledPair], list[LabeledPair]]:
     """Pairs to train on and pairs of debates that none of those belongs to."""
     debates: dict[str, list[LabeledPair]] = {}
-    with gzip.open(source, "rt") as lines:
+    with gzip.open(source, "rt", encoding="utf-8") as lines:
         for line in lines:
             row = json.loads(line)
             if (label := fraction(row)) is not None:
@@ -91,7 +91,7 @@ def train_on(pairs: Sequence[LabeledPair], output: Path) -> None:
     """A Bradley-Terry baseline, lower half frozen."""
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "train.jsonl"
-        data.write_text("".join(f"{json.dumps(row)}\n" for row in rows(pairs)))
+        data.write_text("".join(f"{json.dumps(row)}\n" for row in rows(pairs)), encoding="utf-8")
         config = TrainConfig(
             model=resolve_model(DEMO_MODEL),
             data=data,

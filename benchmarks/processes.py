@@ -53,7 +53,8 @@ def serving(
         "0",
     ]
     began = time.perf_counter()
-    with tempfile.NamedTemporaryFile("w+") as log:  # a pipe that nobody reads would block the service once it is full
+    # A pipe that nobody reads would block the service once it is full.
+    with tempfile.NamedTemporaryFile("w+", encoding="utf-8") as log:
         process = subprocess.Popen(command, stderr=log, env=environment)  # noqa: S603 - our own command
         try:
             found = listening(process, Path(log.name))
@@ -78,12 +79,12 @@ def listening(process: "subprocess.Popen[bytes]", log: Path) -> dict[str, Any]:
         RuntimeError: it ended before.
     """
     while process.poll() is None:
-        for line in log.read_text().splitlines(keepends=True):
+        for line in log.read_text(encoding="utf-8").splitlines(keepends=True):
             if line.endswith("\n") and '"event": "listening"' in line:
                 found: dict[str, Any] = json.loads(line)
                 return found
         time.sleep(_POLL_S)
-    raise RuntimeError(f"the service ended before it listened: {log.read_text()[-500:]}")
+    raise RuntimeError(f"the service ended before it listened: {log.read_text(encoding='utf-8')[-500:]}")
 
 
 def cpu_seconds(pid: int) -> float:

@@ -181,7 +181,7 @@ def main() -> None:
         means = steps(service.ops)
     text = report(options, capacity, alone, busy, lines, means)
     options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "versions.md").write_text(text)
+    (options.output / "versions.md").write_text(text, encoding="utf-8")
     print(text)
 
 

@@ -47,14 +47,14 @@ def write_report(result: dict[str, Any], folder: Path) -> None:
         *driver(records),
         "",
     ]
-    (folder / "serving.md").write_text("\n".join(parts))
+    (folder / "serving.md").write_text("\n".join(parts), encoding="utf-8")
     plot_throughput(records, folder / "serving-throughput.png")
     plot_latency(records, folder / "serving-latency.png")
 
 
 def machine() -> str:
     """Cores, processor and versions."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
     versions = ", ".join(f"{package} {version(package)}" for package in _VERSIONS)
     cores = len(os.sched_getaffinity(0))

@@ -109,7 +109,9 @@ def main() -> None:
     ]
     command = f"python -m benchmarks.sequential --runs {options.runs} --alpha {options.alpha:g} --seed {options.seed}"
     options.into.mkdir(parents=True, exist_ok=True)
-    (options.into / "sequential.md").write_text(report(found, equal, command, options.alpha, options.runs))
+    (options.into / "sequential.md").write_text(
+        report(found, equal, command, options.alpha, options.runs), encoding="utf-8"
+    )
     plot(found, options.into / "sequential.png")
 
 

@@ -103,7 +103,7 @@ def main() -> None:
         "lanes": bench.lanes,
         "padding": bench.padding,
     }
-    (options.work / "serving.json").write_text(json.dumps(result, indent=1))
+    (options.work / "serving.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
     write_report(result, options.output)
 
 

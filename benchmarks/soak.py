@@ -65,7 +65,7 @@ def main() -> None:
         "![memory](soak.png)\n"
     )
     options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "soak.md").write_text(text)
+    (options.output / "soak.md").write_text(text, encoding="utf-8")
     plot(at, megabytes, options.output / "soak.png")
     print(text)
 

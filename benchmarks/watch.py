@@ -49,7 +49,7 @@ def main() -> None:
     ])  # fmt: skip
     print(text)
     options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "watch.md").write_text(text)
+    (options.output / "watch.md").write_text(text, encoding="utf-8")
 
 
 def _conversation(number: int) -> tuple[Message, ...]:

@@ -107,7 +107,7 @@ def make_texts(count: int, *, mean_tokens: int = 200, seed: int = 11) -> list[Sc
 
 def read_texts(path: Path, count: int) -> list[ScoreItem]:
     """The first `count` lines {prompt, response} of a JSONL file."""
-    with path.open() as lines:
+    with path.open(encoding="utf-8") as lines:
         rows = [json.loads(line) for line, _ in zip(lines, range(count), strict=False)]
     return [ScoreItem(row["prompt"], row["response"]) for row in rows]
 

@@ -158,7 +158,7 @@ def _read_record(source: str) -> dict[str, Any]:
     path = Path(source) / TRAINING_RECORD
     if not path.exists():
         return {}
-    record: dict[str, Any] = json.loads(path.read_text())
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return record
 
 

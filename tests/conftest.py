@@ -7,9 +7,14 @@ from pathlib import Path
 import pytest
 import structlog
 import torch
+from hypothesis import HealthCheck, settings
 
 from tests.tiny import publish_tiny
 
+# Neither clock nor chance decides: slow machines pass, every run draws the same examples. `search` draws others.
+settings.register_profile("steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("search", settings.get_profile("steady"), derandomize=False, max_examples=1000)
+settings.load_profile("steady")
 torch.set_num_threads(1)  # several threads on busy cores make tiny models ten times slower
 
 

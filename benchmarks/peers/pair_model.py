@@ -15,7 +15,7 @@ class PairModel:
 
     def __init__(self, checkpoint: Path, onnx: Path, threads: int) -> None:
         self._tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
-        config = json.loads((checkpoint / "config.json").read_text())
+        config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
         self._tokenizer.enable_truncation(config["max_position_embeddings"])
         self._tokenizer.no_padding()
         self._pad_id: int = config["pad_token_id"]

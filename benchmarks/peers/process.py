@@ -57,7 +57,7 @@ def running(peer: Peer, python: Path, files: ModelFiles, threads: int) -> Iterat
     """
     port = _free_port()
     command = peer.command(python, files.checkpoint, files.onnx_fp32, files.onnx_int8, port, threads)
-    with tempfile.TemporaryFile("w+") as log:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
         began = time.perf_counter()
         process = _start(command, peer, log)
         try:

@@ -1,5 +1,6 @@
 """`plurality VERB`: parses, calls one function, turns errors into one line and an exit code."""
 
+import io
 import sys
 
 import typer
@@ -78,6 +79,8 @@ app.add_typer(feedback.feedback, name="feedback")
 
 def main() -> None:
     """Run the command line; never shows a traceback for an error that has a name."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # σ and – in any locale: no evaluation ends in its last line
     try:
         app()
     except PluralityError as error:

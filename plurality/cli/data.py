@@ -50,7 +50,7 @@ def list_sets(as_json: AsJson = False) -> None:
         for entry in SETS.values()
     ]  # fmt: skip
     if as_json:
-        typer.echo(msgspec.json.encode(entries).decode())
+        typer.echo(msgspec.json.encode(entries))
         return
     for entry in entries:
         typer.echo(f"{entry['name']:<22} {entry['pairs']:>8} pairs  {entry['judged']}  [{entry['license']}]")
@@ -150,7 +150,7 @@ def check_files(
             "files": {name: asdict(entry) for name, entry in reports.items()},
             "shared": [asdict(leak) for leak in found],
         }
-        typer.echo(msgspec.json.encode(report).decode())
+        typer.echo(msgspec.json.encode(report))
     else:
         for line in [*_described(reports), *_shared(found)]:
             typer.echo(line)

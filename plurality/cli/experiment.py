@@ -63,7 +63,7 @@ def compare(
     versions = asyncio.run(_score_all(items, (first, other), overrides))
     prompts = [item.prompt for item in items]
     found = compare_versions(versions, prompts, pairs, draws=bootstrap)
-    for line in [msgspec.json.encode(found).decode()] if as_json else _lines(found):
+    for line in [msgspec.json.encode(found)] if as_json else _lines(found):
         typer.echo(line)
     if found.items_left_out:
         typer.secho(f"{found.items_left_out} of {len(items)} items were left out", err=True, fg=typer.colors.YELLOW)

@@ -81,7 +81,7 @@ def _print(state: dict[str, Any]) -> None:
 
 
 def _json(found: Any) -> None:
-    typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+    typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
 
 
 def _ask(url: str, method: str, path: str, *, key: Path | None = None, body: Any = None) -> Any:

@@ -75,7 +75,7 @@ def stats(url: Url, as_json: Annotated[bool, typer.Option("--json", help="For ma
     with _opened(url) as store:
         found = store.stats()
     if as_json:
-        typer.echo(msgspec.json.encode(found).decode())
+        typer.echo(msgspec.json.encode(found))
         return
     for line in _lines(found):
         typer.echo(line)

@@ -23,7 +23,7 @@ def models(
     """
     entries = [entry for name in _names(store) for entry in _versions(store / name, verify=verify)]
     if as_json:
-        typer.echo(msgspec.json.encode(entries).decode())
+        typer.echo(msgspec.json.encode(entries))
     else:
         for entry in entries:
             typer.echo(_line(entry))

@@ -12,7 +12,7 @@ def first_key(path: Path) -> str:
         ConfigurationError: the file cannot be read, or holds no key that a header can carry.
     """
     try:
-        lines = [line.strip() for line in path.read_text().splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
         raise ConfigurationError(f"the key file {path.name} cannot be read ({reason})") from None

@@ -86,7 +86,7 @@ def read_config(path: Path) -> SidecarConfig:
         TrainingError: no such file, not TOML, or the first setting that cannot be, by its name.
     """
     try:
-        raw = tomllib.loads(path.read_text())
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise TrainingError(f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

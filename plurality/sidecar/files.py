@@ -25,7 +25,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
     """A record, or None where there is none yet."""
     if not path.exists():
         return None
-    record: dict[str, Any] = json.loads(path.read_text())
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return record
 
 

@@ -128,7 +128,7 @@ def write_jsonl(data: DemoData, directory: Path) -> None:
     for name in ("train", "validation", "test"):
         pairs: Sequence[DemoPair] = getattr(data, name)
         partial = directory / f".{name}.partial"
-        partial.write_text("".join(json.dumps(to_row(pair), sort_keys=True) + "\n" for pair in pairs))
+        partial.write_text("".join(json.dumps(to_row(pair), sort_keys=True) + "\n" for pair in pairs), encoding="utf-8")
         partial.replace(directory / f"{name}.jsonl")
 
 

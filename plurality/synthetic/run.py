@@ -128,7 +128,7 @@ def _evaluate(paths: DemoPaths, rows: list[PreferenceRow], data: DemoData, say: 
     paths.report.mkdir(parents=True, exist_ok=True)
     plot_agreement(rows, predictions, paths.report / "agreement.png")
     summary = {name: {kind: _plain(entry) for kind, entry in kinds.items()} for name, kinds in scores.items()}
-    (paths.report / "scores.json").write_text(json.dumps(summary, indent=2) + "\n")
+    (paths.report / "scores.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     say(f"   plot: {paths.report / 'agreement.png'}")
 
 

@@ -73,7 +73,7 @@ def sweep(
 
 def read_run(place: Path, rate: float, seed: int, expected: Mapping[str, Any]) -> Run:
     """A finished run's held-out figures; raises TrainingError where it has none, or is not the run that is expected."""
-    saved = json.loads((place / TRAINING_RECORD).read_text())
+    saved = json.loads((place / TRAINING_RECORD).read_text(encoding="utf-8"))
     record = saved["training"]
     settings = expected["training"] | {"learning_rate": rate, "seed": seed}
     if other := sorted(name for name, value in settings.items() if record.get(name, value) != value):
@@ -107,7 +107,7 @@ def write_sweep(folder: Path, runs: Sequence[Run], chosen: Chosen, criterion: Cr
     import matplotlib.pyplot as plt  # noqa: PLC0415
 
     record = {"criterion": criterion, "chosen": asdict(chosen), "runs": [asdict(run) for run in runs]}
-    (folder / "sweep.json").write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
+    (folder / "sweep.json").write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     figure, panels = plt.subplots(1, 2, figsize=(9, 3.5))
     rates = sorted({run.learning_rate for run in runs})
     for axes, name in zip(panels, ("loss", "accuracy"), strict=True):

@@ -121,7 +121,7 @@ def _keep_settings(config: TrainConfig, processes: int) -> None:
     own["validation"] = file_digest(config.validation) if config.validation else None
     path = config.output / STARTED
     if config.resume and path.exists():
-        started = json.loads(path.read_text())
+        started = json.loads(path.read_text(encoding="utf-8"))
         if changed := sorted(name for name in own if own[name] != started.get(name)):
             names = ", ".join(changed)
             raise TrainingError(
@@ -131,7 +131,7 @@ def _keep_settings(config: TrainConfig, processes: int) -> None:
     if not is_first():
         return
     config.output.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(own, indent=2, sort_keys=True) + "\n")
+    path.write_text(json.dumps(own, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _dataset(path: Path, base: Checkpoint, config: TrainConfig, *, keep_dropped: bool = False) -> PairDataset:

@@ -75,12 +75,12 @@ def as_json(settings: Any) -> dict[str, Any]:
 
 def read_json(path: Path) -> Any:
     """A JSON file."""
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def replace_json(path: Path, value: Any) -> None:
     """The file appears only when it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(value))
+    partial.write_text(json.dumps(value), encoding="utf-8")
     partial.replace(path)

@@ -42,5 +42,5 @@ def run_worker(python: Path, name: str, *arguments: object, log: Path | None = N
         subprocess.run(command, env=variables, check=True)  # noqa: S603 - our own program
         return
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as file:
+    with log.open("w", encoding="utf-8") as file:
         subprocess.run(command, env=variables, check=True, stdout=file, stderr=file)  # noqa: S603 - as above

@@ -37,7 +37,7 @@ def write_page(folder: Folder, output: Path) -> None:
     parts += _restart(folder.run("restart", 0))
     missing = [name for name in (*_KINDS, "best-of-n", "restart") if not list(_finished(folder, name))]
     parts += [f"**Not run:** {', '.join(missing)}."] if missing else []
-    (output / "rlhf.md").write_text("\n\n".join([*parts, READING]) + "\n")
+    (output / "rlhf.md").write_text("\n\n".join([*parts, READING]) + "\n", encoding="utf-8")
 
 
 def _finished(folder: Folder, kind: str) -> list[Path]:

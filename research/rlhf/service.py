@@ -39,12 +39,12 @@ class Service:
         command += ["--port", str(port), "--ops-port", "0"]
         environment = {**os.environ, "PLURALITY_CACHE_DIR": str(self.folder.root / "cache")}
         log = self.folder.root / f"service-{os.getpid()}-{self.starts}.log"
-        with log.open("w") as file:
+        with log.open("w", encoding="utf-8") as file:
             self.process = subprocess.Popen(command, stderr=file, env=environment)  # noqa: S603 - our own program
-        self.pid.write_text(str(self.process.pid))
+        self.pid.write_text(str(self.process.pid), encoding="utf-8")
         found = listening(self.process, log)
         if not found["ready"]:
-            raise RuntimeError(f"the service has no model that it accepts: {log.read_text()[-500:]}")
+            raise RuntimeError(f"the service has no model that it accepts: {log.read_text(encoding='utf-8')[-500:]}")
         self.url = str(found["api"])
 
     def stop(self) -> None:

@@ -39,7 +39,7 @@ def lock_file(path: Path) -> IO[str]:
         BlockingIOError: another process holds it.
         OSError: the file cannot be written.
     """
-    file = path.open("w")
+    file = path.open("w", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

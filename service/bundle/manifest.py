@@ -5,6 +5,7 @@
 
 import json
 import sys
+from datetime import UTC, datetime
 from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Literal, Self
@@ -222,6 +223,15 @@ def parse_manifest(data: bytes) -> Manifest:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the top"
         raise BundleRejected(f"manifest.json: {first['msg']} at {where}", reason="parse") from None
+
+
+def made_at(text: str) -> float | None:
+    """ISO 8601 in seconds since the epoch; without a zone it is UTC. None: it is no time."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 if __name__ == "__main__":

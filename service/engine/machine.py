@@ -21,7 +21,7 @@ def cores(*, quota_file: Path = _CPU_QUOTA) -> int:
     """
     affinity = len(os.sched_getaffinity(0))
     try:
-        quota, period = quota_file.read_text().split()
+        quota, period = quota_file.read_text(encoding="utf-8").split()
     except (OSError, ValueError):
         return affinity
     if quota == "max":
@@ -33,7 +33,7 @@ def memory_bytes(*, limit_file: Path = _MEMORY_LIMIT) -> int:
     """Memory that this process may use: the machine's, within its container's limit (cgroup v2)."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
-        limit = limit_file.read_text().strip()
+        limit = limit_file.read_text(encoding="utf-8").strip()
     except OSError:
         return machine
     return machine if limit == "max" else min(machine, int(limit))
@@ -53,7 +53,7 @@ def fingerprint(**settings: str | int | None) -> str:
 def _processor() -> str:
     """Name and instruction sets of the processor."""
     try:
-        lines = _CPU_INFO.read_text().splitlines()
+        lines = _CPU_INFO.read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
     wanted = ("model name", "flags", "Features", "CPU part")

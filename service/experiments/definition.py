@@ -1,7 +1,6 @@
 """What an experiment is, and how one is read: closed records, and errors that name the key."""
 
 from collections.abc import Hashable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +8,7 @@ import yaml
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from plurality.core.errors import ConfigurationError
+from service.bundle.manifest import made_at
 from service.domain import ModelName
 from service.experiments.verdict import Criterion
 
@@ -235,12 +235,3 @@ def since_of(experiment: Experiment, made: Mapping[str, str]) -> float:
         return experiment.since.timestamp()
     moments = (made_at(text) for text in made.values())
     return max((moment for moment in moments if moment is not None), default=0.0)
-
-
-def made_at(text: str) -> float | None:
-    """ISO 8601 in seconds since the epoch; without a zone it is UTC. None: it is no time."""
-    try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return None

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from service.experiments.definition import Arm, Experiment, made_at
+from service.bundle.manifest import made_at
+from service.experiments.definition import Arm, Experiment
 from service.experiments.predict import Resident, Votes, votes_since
 from service.experiments.registry import Entry
 from service.experiments.report import Report, build_report

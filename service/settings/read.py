@@ -36,7 +36,12 @@ _OF_CLIENTS = {"url"}
 
 
 def _cache_dir() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "plurality"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "plurality"
+    except RuntimeError:  # a container's user that no file knows
+        raise ConfigurationError(
+            "cache_dir: this user has no home folder; set PLURALITY_CACHE_DIR", param="cache_dir"
+        ) from None
 
 
 class Settings(BaseSettings):

@@ -1,6 +1,7 @@
 """Where the marks of the drawings go. Pure; the templates write them as SVG."""
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -66,7 +67,7 @@ def span(difference: Difference) -> Span:
 
 def _round_up(value: float) -> float:
     """To 1, 2 or 5 times a power of ten."""
-    if not value > 0:
+    if not value >= sys.float_info.min:  # the power of ten below a smaller one may be 0
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
     return float(f"{next(step * power for step in (1, 2, 5, 10) if step * power >= value * (1 - 1e-9)):.6g}")

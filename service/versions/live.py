@@ -8,8 +8,8 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 
+from service.bundle.manifest import made_at
 from service.bundle.pointer import DEFAULT_ALIAS, read_pointer
 from service.bundle.store import model_names
 from service.errors import BundleRejected
@@ -167,6 +167,6 @@ class Live:
     def _note_ages(self) -> None:
         for model, aliases in self.snapshot.aliases.items():
             if bundle := aliases.get(DEFAULT_ALIAS):
-                with contextlib.suppress(ValueError):  # a manifest may say anything there
-                    made = datetime.fromisoformat(bundle.manifest.created)
-                    self._metrics.model_age.labels(model).set(time.time() - made.timestamp())
+                made = made_at(bundle.manifest.created)
+                if made is not None:  # a manifest may say anything there
+                    self._metrics.model_age.labels(model).set(time.time() - made)

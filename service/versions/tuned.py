@@ -215,7 +215,7 @@ def _write(path: Path, profile: Profile) -> None:
     staged = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        staged.write_text(ProfileRecord.of(profile).model_dump_json())
+        staged.write_text(ProfileRecord.of(profile).model_dump_json(), encoding="utf-8")
         staged.replace(path)
     except OSError as error:
         _log.warning("profile_not_kept", path=str(path), error=error.strerror)

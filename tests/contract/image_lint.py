@@ -4,6 +4,7 @@ Needs neither an engine nor a cluster. What kubernetes-validate lets pass is a f
 a key given twice. kustomization.yaml has no schema there: it is checked for closed keys and complete lists.
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -33,7 +34,7 @@ class _Loader(yaml.SafeLoader):
 
 def documents(path: Path) -> list[dict[str, Any]]:
     """A file's documents. Raises yaml.YAMLError also where a key stands twice."""
-    return [entry for entry in yaml.load_all(path.read_text(), Loader=_Loader) if entry]
+    return [entry for entry in yaml.load_all(path.read_text(encoding="utf-8"), Loader=_Loader) if entry]
 
 
 def lint_dockerfile(path: Path) -> list[str]:
@@ -115,7 +116,10 @@ def _run(tool: str, *arguments: str) -> tuple[int, list[str]]:
     executable = Path(sys.executable).parent / tool
     if not executable.is_file():
         return 127, [f"{executable} is not installed; install the extra `dev`"]
-    result = subprocess.run([str(executable), *arguments], capture_output=True, text=True, check=False)
+    # A user's own configuration of the tool changes nothing, and a user without a home folder can run it.
+    environment = {**os.environ, "HOME": os.devnull, "XDG_CONFIG_HOME": os.devnull}
+    command = [str(executable), *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     lines = [line for line in (result.stdout + result.stderr).splitlines() if line.strip()]
     return result.returncode, lines or [f"{tool} ended with {result.returncode}"]
 

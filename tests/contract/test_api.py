@@ -49,7 +49,7 @@ def test_errors_survive_pickling(kind: type[PluralityError]) -> None:
 
 def test_the_manifest_schema_in_docs_is_current() -> None:
     """docs/manifest.schema.json is what `python -m service.bundle.manifest` prints."""
-    assert json.loads((ROOT / "docs/manifest.schema.json").read_text()) == Manifest.model_json_schema()
+    assert json.loads((ROOT / "docs/manifest.schema.json").read_text(encoding="utf-8")) == Manifest.model_json_schema()
 
 
 NATIVE = {"/rm/v1/score", "/rm/v1/preference", "/rm/v1/rank", "/rm/v1/compare", "/rm/v1/models"}
@@ -78,7 +78,7 @@ def test_openapi(published: Path, tmp_path: Path) -> None:
         assert (await client.get("/openapi.json")).json() == schema
         assert (await client.get("/docs")).status_code == 200
 
-    (tmp_path / "keys").write_text("key")
+    (tmp_path / "keys").write_text("key", encoding="utf-8")
     feedback = {"url": f"sqlite:///{tmp_path / 'votes.db'}"}
     with_api(settings_for(published, keys={"admin_file": tmp_path / "keys"}, feedback=feedback), story)
 

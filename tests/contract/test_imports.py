@@ -54,7 +54,7 @@ def modules(package: str, root: Path = ROOT) -> Iterator[tuple[Path, set[str]]]:
     """Every file of a package with the modules that it imports, wherever in the file."""
     for path in sorted((root / package.replace(".", "/")).rglob("*.py")):
         names: set[str] = set()
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):

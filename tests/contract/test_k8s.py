@@ -170,7 +170,7 @@ def test_resources(pod: Manifest, container: Manifest) -> None:
 @EACH_CONTAINER
 def test_images(pod: Manifest, container: Manifest) -> None:
     """Images carry the project's version and no registry; `command` stays the image's ENTRYPOINT."""
-    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
     assert version
     target = "service" if pod is SERVICE_POD else "trainer"
     assert container["image"] == f"plurality-{target}:{version[1]}"
@@ -280,10 +280,10 @@ def test_base_trains_nothing() -> None:
 )
 def test_strict_validator_sees(old: str, new: str, complaint: str, tmp_path: Path) -> None:
     """Negative controls: the checks that pass our Deployment refuse it with one error put in."""
-    text = (K8S / "base/deployment.yaml").read_text()
+    text = (K8S / "base/deployment.yaml").read_text(encoding="utf-8")
     assert text.count(old) == 1
     path = tmp_path / "deployment.yaml"
-    path.write_text(text.replace(old, new))
+    path.write_text(text.replace(old, new), encoding="utf-8")
     assert complaint in "\n".join(lint_manifest(path))
 
 
@@ -302,7 +302,7 @@ def test_kustomization_check_sees(old: str, new: str, complaint: str, tmp_path: 
     base = tmp_path / "base"
     shutil.copytree(K8S / "base", base)
     path = base / "kustomization.yaml"
-    path.write_text(path.read_text().replace(old, new))
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
     assert complaint in lint_kustomization(path)
 
 

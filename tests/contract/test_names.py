@@ -32,7 +32,7 @@ def test_onnxruntime_does_not_shadow_ours() -> None:
 
 def test_it_cannot_be_published_by_accident() -> None:
     """The distribution is `plurality`, marked private, and its wheel lists exactly our packages."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert project["project"]["name"] == "plurality"
     assert "Private :: Do Not Upload" in project["project"]["classifiers"]
     assert {p.rstrip("*") for p in project["tool"]["setuptools"]["packages"]["find"]["include"]} == set(PACKAGES)

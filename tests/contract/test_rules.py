@@ -33,7 +33,11 @@ def sample_names() -> dict[str, set[str]]:
 
 def cases() -> list[dict[str, Any]]:
     """Every case of every file of tests."""
-    return [case for path in sorted(CASES.glob("*.yaml")) for case in yaml.safe_load(path.read_text())["tests"]]
+    return [
+        case
+        for path in sorted(CASES.glob("*.yaml"))
+        for case in yaml.safe_load(path.read_text(encoding="utf-8"))["tests"]
+    ]
 
 
 @EACH_ALERT
@@ -73,25 +77,28 @@ def test_each_alert_leads_to_its_paragraph(alert: str) -> None:
     assert rule["labels"]["severity"] in {"warning", "critical"}
     path, anchor = rule["annotations"]["runbook"].split("#")
     assert ROOT / path == GUIDE
-    sections = {_anchor(part.split("\n", 1)[0]): part for part in re.split(r"^#+ ", GUIDE.read_text(), flags=re.M)}
+    sections = {
+        _anchor(part.split("\n", 1)[0]): part
+        for part in re.split(r"^#+ ", GUIDE.read_text(encoding="utf-8"), flags=re.M)
+    }
     assert f"`{alert}`" in sections[anchor]
 
 
 def test_the_guide_names_every_gauge_of_the_watch() -> None:
     """With what it says."""
-    text = GUIDE.read_text()
+    text = GUIDE.read_text(encoding="utf-8")
     assert [name for name in (*READINGS, "groups_total", "group_collapsed_total") if f"`rm_{name}`" not in text] == []
 
 
 def test_the_guide_s_prometheus_rule(tmp_path: Path) -> None:
     """The guide's command wraps the very rules for the Prometheus operator."""
-    [command] = re.findall(r"```sh\n(\(.*?)\n```", GUIDE.read_text(), re.DOTALL)
+    [command] = re.findall(r"```sh\n(\(.*?)\n```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
     wrapped = command.replace("| kubectl apply -f -", "")
     shown = subprocess.run(["bash", "-euc", wrapped], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     document = yaml.safe_load(shown)
     assert (document["apiVersion"], document["kind"]) == ("monitoring.coreos.com/v1", "PrometheusRule")
     assert document["metadata"] == {"name": "plurality", "namespace": "plurality"}
-    assert document["spec"] == yaml.safe_load(RULES.read_text())
+    assert document["spec"] == yaml.safe_load(RULES.read_text(encoding="utf-8"))
 
 
 def test_conditions_are_read_as_written() -> None:

@@ -27,7 +27,7 @@ def probability(difference: Array, temperature: float) -> Array:
     return probabilities(Calibrator(temperature), difference)
 
 
-@settings(derandomize=True, max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(0.05, 50.0), st.integers(0, 2**31))
 def test_a_planted_temperature_is_found(temperature: float, seed: int) -> None:
     """Soft labels σ(d/T) give T back; so do binary ones drawn from them, within their noise."""
@@ -39,7 +39,7 @@ def test_a_planted_temperature_is_found(temperature: float, seed: int) -> None:
     assert fit_temperature(difference, drawn) == pytest.approx(temperature, rel=0.35)
 
 
-@settings(derandomize=True, max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(-3, 5))
 def test_the_unit_of_the_rewards_does_not_matter(exponent: int) -> None:
     """Rewards in another unit give the temperature in that unit: no fixed range cuts it off unsaid."""
@@ -77,7 +77,7 @@ def test_calibration_improves_what_it_reports() -> None:
     assert 0 < found.ece_noise_floor < 0.1
 
 
-@settings(derandomize=True, max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.floats(0.4, 2.5), st.floats(0.2, 5.0))
 def test_a_planted_power_is_found(exponent: float, temperature: float) -> None:
     """Soft labels of a power give its T and γ back."""

@@ -141,7 +141,7 @@ def test_bounds() -> None:
     run(story)
 
 
-@settings(derandomize=True, max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.integers(1, 4), st.sampled_from(["stay", "cancel"])), max_size=12))
 def test_nothing_is_lost(visits: list[tuple[int, str]]) -> None:
     """Whoever comes, waits, enters, leaves or gives up: the bound holds all the time, and in the end all is free."""

@@ -42,7 +42,7 @@ def test_any_batch_gives_torchs_rewards(published: Path, checkpoint: Checkpoint)
         [bundle] = service.live.snapshot.bundles().values()
         loop = asyncio.get_running_loop()
 
-        @settings(derandomize=True, max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=25, suppress_health_check=list(HealthCheck))
         @given(many_items, many_items)
         def check(items: list[ScoreItem], neighbors: list[ScoreItem]) -> None:
             both = asyncio.run_coroutine_threadsafe(_together(service, items, neighbors), loop).result(60)

@@ -43,17 +43,17 @@ def test_the_cases_can_fail(tmp_path: Path, expression: str) -> None:
     (tmp_path / "tests").mkdir()
     passed = []
     for alert in alerts():
-        document = yaml.safe_load(RULES.read_text())
+        document = yaml.safe_load(RULES.read_text(encoding="utf-8"))
         for group in document["groups"]:
             group["rules"] = [
                 rule | {"expr": expression} if rule["alert"] == alert else rule for rule in group["rules"]
             ]
-        (tmp_path / RULES.name).write_text(yaml.safe_dump(document))
+        (tmp_path / RULES.name).write_text(yaml.safe_dump(document), encoding="utf-8")
         for path in CASES.glob("*.yaml"):
-            cases = yaml.safe_load(path.read_text())
+            cases = yaml.safe_load(path.read_text(encoding="utf-8"))
             own = [case for case in cases["tests"] if case["alert_rule_test"][0]["alertname"] == alert]
             if own:
-                (tmp_path / "tests" / path.name).write_text(yaml.safe_dump(cases | {"tests": own}))
+                (tmp_path / "tests" / path.name).write_text(yaml.safe_dump(cases | {"tests": own}), encoding="utf-8")
                 passed += [alert] * (promtool("test", "rules", str(tmp_path / "tests" / path.name)).returncode == 0)
     assert passed == []
 
@@ -110,6 +110,6 @@ def test_a_planted_case_of_reward_hacking(store: Path, tmp_path: Path, means: li
             }
         ],
     }
-    (tmp_path / "case.yaml").write_text(yaml.safe_dump(document))
+    (tmp_path / "case.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
     tested = promtool("test", "rules", str(tmp_path / "case.yaml"))
     assert tested.returncode == 0, tested.stdout + tested.stderr

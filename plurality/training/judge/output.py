@@ -55,4 +55,4 @@ def write_report(path: Path, report: Report, settings: JudgeSettings, spent: Spe
         "settings_sha256": settings.digest,
         "served_models": sorted(spent.served),
     }
-    path.write_text(json.dumps(head | report, indent=2, allow_nan=False) + "\n")
+    path.write_text(json.dumps(head | report, indent=2, allow_nan=False) + "\n", encoding="utf-8")

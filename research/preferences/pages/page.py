@@ -36,7 +36,9 @@ class Page:
         """The page, with its command and machine."""
         self.folder.mkdir(parents=True, exist_ok=True)
         command = f"Made by `PREFERENCE_DATA=... python -m research.preferences {self.name}` on {machine()}"
-        (self.folder / f"{self.name}.md").write_text("\n\n".join([f"# {title}", command, *parts]) + "\n")
+        (self.folder / f"{self.name}.md").write_text(
+            "\n\n".join([f"# {title}", command, *parts]) + "\n", encoding="utf-8"
+        )
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

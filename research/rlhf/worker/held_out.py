@@ -29,7 +29,7 @@ class HeldOut(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Before the first update: the point from which all runs start."""
-        self._path.write_text("")
+        self._path.write_text("", encoding="utf-8")
         self._look(state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -41,7 +41,7 @@ class HeldOut(TrainerCallback):  # type: ignore[misc]
         asked = [prompt for prompt in self._prompts for _ in range(_ANSWERS)]
         samples = sample(self._policy, self._start, self._tokenizer, asked, seed=step)
         rewards = self._client.score([(each.prompt, each.text) for each in samples]).rewards
-        with self._path.open("a") as file:
+        with self._path.open("a", encoding="utf-8") as file:
             for each, reward in zip(samples, rewards, strict=True):
                 row = {"step": step, **asdict(each), "reward": reward}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")

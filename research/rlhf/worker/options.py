@@ -31,5 +31,5 @@ def prompt_texts(path: Path, half: str) -> list[str]:
 def finish(output: Path, client: Client, log: list[dict[str, float]]) -> None:
     """The last thing that a run writes: a folder without it is a run that broke off."""
     version = client.version()
-    (output / "log.json").write_text(json.dumps(log))
+    (output / "log.json").write_text(json.dumps(log), encoding="utf-8")
     write_json(output / "done.json", {"version": version.version if version else None})

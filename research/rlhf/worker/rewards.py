@@ -30,7 +30,7 @@ class Watch:
 
 def watched(url: str, watch: Watch, *, model: str, timeout_s: float) -> Reward:
     """A reward function for TRL."""
-    watch.path.write_text("")
+    watch.path.write_text("", encoding="utf-8")
     return functools.partial(_reward, inner=reward_function(url, model, timeout_s=timeout_s), watch=watch)
 
 
@@ -39,13 +39,13 @@ async def _reward(
 ) -> list[float | None]:
     watch.calls.append(len(prompts))
     if process := watch.kill_at.get(len(watch.calls)):
-        os.kill(int(process.read_text()), signal.SIGKILL)
+        os.kill(int(process.read_text(encoding="utf-8")), signal.SIGKILL)
     asked = await inner(prompts=prompts, completions=completions, **rest)
     given = list(asked)
     if watch.shuffled is not None:
         watch.shuffled.shuffle(given)
     step = rest["trainer_state"].global_step
-    with watch.path.open("a") as file:
+    with watch.path.open("a", encoding="utf-8") as file:
         for prompt, text, reward, used in zip(prompts, completions, asked, given, strict=True):
             row = {"step": step, "prompt": prompt, "text": text, "reward": reward, "given": used}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -28,7 +28,7 @@ def main() -> None:
     options = parser.parse_args()
     one_thread()
     torch.manual_seed(_SEED)
-    rows = [json.loads(line) for line in options.demonstrations.read_text().splitlines()]
+    rows = [json.loads(line) for line in options.demonstrations.read_text(encoding="utf-8").splitlines()]
     tokenizer = new_tokenizer([text for row in rows for text in (row["prompt"], row["response"])])
     policy = new_policy(tokenizer)
     texts = [f"{START} {row['prompt']}{ANSWER} {row['response']}{END}" for row in rows]
@@ -37,7 +37,9 @@ def main() -> None:
     partial = options.output.with_name(f".{options.output.name}.partial")
     policy.save_pretrained(partial)
     tokenizer.save_pretrained(partial)
-    (partial / "start.json").write_text(json.dumps({"loss": loss, "epochs": options.epochs, "texts": len(rows)}))
+    (partial / "start.json").write_text(
+        json.dumps({"loss": loss, "epochs": options.epochs, "texts": len(rows)}), encoding="utf-8"
+    )
     partial.rename(options.output)
 
 

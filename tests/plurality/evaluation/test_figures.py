@@ -108,7 +108,7 @@ def test_sampled_labels() -> None:
     assert label(found, "ece") < 2 * found.noise_floor.high
 
 
-@settings(derandomize=True, max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20), st.booleans()), min_size=1, max_size=12))
 def test_no_figure_is_ever_nan(cells: list[tuple[int, int, bool]]) -> None:
     """Whatever the rows, each figure is finite, or None with its reason; the order of a and b does not matter."""

@@ -38,7 +38,7 @@ def test_option_11_corrected(tmp_path: Path) -> None:
     assert share(tmp_path, "11) 0A-10B") == share(tmp_path, "11)10A-0B") == share(tmp_path, "0A-10B") == 0.0
 
 
-@settings(derandomize=True, max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10), st.sampled_from(["{a}A-{b}B", "{a}-{b}", "{a} A - {b} B", "{a}a-{b}b"]))
 def test_counts_as_written(tmp_path_factory: pytest.TempPathFactory, for_a: int, form: str) -> None:
     """Without a number the counts are taken as written."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from plurality.stats._validate import Array
 
-steady = settings(derandomize=True, max_examples=40, deadline=None)
+steady = settings(max_examples=40)
 
 shares = st.one_of(
     st.integers(0, 10).map(lambda k: k / 10),  # vote fractions lie exactly on the edges of the bins

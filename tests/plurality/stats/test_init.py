@@ -17,7 +17,7 @@ def test_only_numpy_is_imported() -> None:
     """The package imports nothing but numpy, the standard library and itself."""
     allowed = {"numpy", "plurality", *sys.stdlib_module_names}
     for file in Path(stats.__file__).parent.glob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert {name.split(".")[0] for name in names} <= allowed, file

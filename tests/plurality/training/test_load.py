@@ -62,7 +62,7 @@ def test_formats_agree(tmp_path: Path) -> None:
     assert load_rows(tmp_path / "rows.parquet") == expected
 
 
-@hypothesis_settings(derandomize=True, max_examples=50, deadline=None)
+@hypothesis_settings(max_examples=50)
 @given(st.lists(st.tuples(st.text(max_size=20), st.text(max_size=20), st.floats(0, 1)), min_size=1, max_size=5))
 def test_round_trip(tmp_path_factory: pytest.TempPathFactory, texts: list[tuple[str, str, float]]) -> None:
     """Any text and any label come back as written, from both formats."""

@@ -19,7 +19,7 @@ from plurality.training.objectives import (
 )
 from service.bundle.calibrate import sigmoid
 
-exact = hypothesis_settings(derandomize=True, max_examples=200, deadline=None)
+exact = hypothesis_settings(max_examples=200)
 gaps = st.floats(-30, 30)
 unit = st.floats(0, 1)
 

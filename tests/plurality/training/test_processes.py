@@ -26,7 +26,7 @@ from tests.e2e.process import ROOT
 from tests.plurality.training.data import mixed, planted, same_bits, settings, write_jsonl
 from tests.tiny import build_tiny_checkpoint
 
-exact = hypothesis_settings(derandomize=True, max_examples=80, deadline=None)
+exact = hypothesis_settings(max_examples=80)
 
 
 def quiet(_: str) -> None:

@@ -13,7 +13,7 @@ from plurality.training.rows import PreferenceRow, Votes
 from service.domain import Message
 from tests.plurality.training.data import row
 
-exact = hypothesis_settings(derandomize=True, max_examples=200)
+exact = hypothesis_settings(max_examples=200)
 counts = st.integers(0, 50)
 TURNS = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from plurality.training.errors import TrainingError
 from plurality.training.sampling import BalancedSampler
 
-exact = hypothesis_settings(derandomize=True, max_examples=60, deadline=None)
+exact = hypothesis_settings(max_examples=60)
 
 
 def sampler(counts: list[int], each: int, *, seed: int = 0) -> BalancedSampler:

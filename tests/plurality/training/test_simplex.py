@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 
 from plurality.training.simplex import Array, certificate_gap, min_norm_weights, with_floor
 
-exact = hypothesis_settings(derandomize=True, max_examples=300, deadline=None)
+exact = hypothesis_settings(max_examples=300)
 
 
 @st.composite
@@ -76,7 +76,7 @@ def solve_generic(gram_KK: Array) -> Array:
     return np.asarray(result.x)
 
 
-@hypothesis_settings(derandomize=True, max_examples=120, deadline=None)
+@hypothesis_settings(max_examples=120)
 @given(points())
 def test_generic_solver(point_KD: Array) -> None:
     """Never above a generic QP solver's objective, and level with it; the same λ where G is positive definite."""
@@ -111,7 +111,7 @@ def test_two_points(a: float, b: float, c: float, d: float) -> None:
     np.testing.assert_allclose(min_norm_weights(np.stack([first, second])).weight_K, [share, 1 - share], atol=1e-9)
 
 
-@hypothesis_settings(derandomize=True, max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 @given(points(most=4))
 def test_no_support_is_better(point_KD: Array) -> None:
     """No subset of the points has an affine minimum inside it that is nearer: checked for every subset."""

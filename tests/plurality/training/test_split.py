@@ -22,7 +22,7 @@ from plurality.training.split import (
 )  # fmt: skip
 from tests.plurality.training.data import row
 
-EASY = settings(derandomize=True, max_examples=60, deadline=None)
+EASY = settings(max_examples=60)
 SHARES = (0.6, 0.2, 0.2)
 LABELS = st.sampled_from([0.0, 0.5, 1.0, 0.3])
 VOTES = st.none() | st.builds(Votes, a=st.integers(1, 3), b=st.integers(0, 3), tie=st.integers(0, 2))

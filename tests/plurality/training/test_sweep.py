@@ -22,7 +22,7 @@ runs_of = st.lists(
 )  # fmt: skip
 
 
-@settings(derandomize=True, max_examples=200)
+@settings(max_examples=200)
 @given(runs_of, st.sampled_from(["loss", "accuracy"]))
 def test_the_best_rate_by_its_mean(runs: list[Run], criterion: str) -> None:
     """No other rate has a better mean over seeds, and no other run of that rate is better."""

@@ -94,7 +94,7 @@ def test_conversations_of_every_shape(name: str, roles: tuple[str, ...]) -> None
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
-@settings(derandomize=True, max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data(), st.sampled_from((USER, SYSTEM, MULTI, BOTH, LONG)))
 def test_equal_or_refused(name: str, data: st.DataObject, roles: tuple[str, ...]) -> None:
     """Whatever the texts: the ids of Hugging Face, or an error; never other ids."""

@@ -35,7 +35,7 @@ def one(tokenizer: ItemTokenizer, item: ScoreItem) -> Encoding:
     return encoding
 
 
-@settings(derandomize=True, max_examples=200)
+@settings(max_examples=200)
 @given(words, words)
 def test_pairs_are_cut_from_the_left_of_the_prompt(prompt: str, response: str) -> None:
     """[start] end-of-prompt [between] response [end]; the cut is counted; an answer's end is always kept."""
@@ -71,7 +71,7 @@ def test_conversations_in_pairs() -> None:
     assert ScoreItem(talk, "bb").characters == 5
 
 
-@settings(derandomize=True, max_examples=200)
+@settings(max_examples=200)
 @given(words, words)
 def test_chats_keep_their_template(prompt: str, response: str) -> None:
     """The template's own tokens survive any cut; the prompt goes first, from the left, then the response."""
@@ -130,7 +130,7 @@ def chat_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ItemToken
 any_text = st.text(max_size=30) | st.sampled_from(["word " * 200, " edge ", "\n\n", "<|im", "<|eot_", "é👩‍👩‍👧‍👦"])
 
 
-@settings(derandomize=True, max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data(), any_text, st.lists(any_text, min_size=2, max_size=4))
 @pytest.mark.parametrize("kind", CHAT_KINDS)
 def test_a_shared_prompt_changes_no_token(
@@ -188,7 +188,7 @@ def test_seams(token: AddedToken, cut: bool) -> None:
     assert seams(tokenizer, ["<x> b"]) == frozenset()
 
 
-@settings(derandomize=True, max_examples=50)
+@settings(max_examples=50)
 @given(words, st.lists(words, min_size=1, max_size=4))
 def test_a_prompt_shared_by_pairs_changes_nothing(prompt: str, responses: list[str]) -> None:
     """Tokenized once or with each response: the same encodings."""

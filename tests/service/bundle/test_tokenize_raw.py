@@ -75,7 +75,7 @@ def test_no_second_bos() -> None:
     assert (cut.ids, cut.cut_tokens) == ((1, 4, 4, 4, 4, 4, 5, 2), 15)
 
 
-@settings(derandomize=True, max_examples=300)
+@settings(max_examples=300)
 @given(st.text("ab", max_size=12), st.text("ab", max_size=12))
 def test_overlap(prompt: str, text: str) -> None:
     """The longest beginning of the text that the prompt ends with."""
@@ -100,7 +100,7 @@ def test_a_pair_model_is_told_where_the_response_begins() -> None:
         assert type(one(ours, RawText("a b c d", special_tokens=False, prompt=prompt))) is kind
 
 
-@settings(derandomize=True, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from("abcdefg"), max_size=90), st.lists(st.sampled_from("abcdefg"), max_size=90))
 def test_ids_are_read_as_the_pair_that_they_are(prompt: list[str], response: list[str]) -> None:
     """A pair's own ids, sent back, give the same encoding, segments included."""

@@ -16,7 +16,7 @@ _TERM = re.compile(r"(rm_\w+) > (?:(\d[\d.]*)|(rm_\w+))")
 @cache
 def alerts() -> dict[str, dict[str, Any]]:
     """Every alert by name."""
-    groups = yaml.safe_load(RULES.read_text())["groups"]
+    groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
     return {rule["alert"]: rule for group in groups for rule in group["rules"]}
 
 

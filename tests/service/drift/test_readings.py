@@ -18,7 +18,7 @@ from tests.fakes import manifest
 WATCH = WatchSettings(size=256, min_items=50)
 LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 REFERENCE = np.random.default_rng(0).normal(size=1000)
-steady = settings(derandomize=True, max_examples=60, deadline=None)
+steady = settings(max_examples=60)
 
 
 def yardstick(rewards: "np.ndarray[tuple[int], np.dtype[np.float64]]" = REFERENCE) -> Yardstick:

@@ -16,7 +16,7 @@ from service.errors import InferenceFailed
 from service.settings.groups import WatchSettings
 
 SMALL = WatchSettings(size=64, min_items=20)
-steady = settings(derandomize=True, max_examples=60, deadline=None)
+steady = settings(max_examples=60)
 requests = st.lists(
     st.lists(st.tuples(st.sampled_from("abc"), st.one_of(st.none(), st.floats(-5, 5))), max_size=12), max_size=40
 )

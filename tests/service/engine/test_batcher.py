@@ -229,7 +229,7 @@ def test_closing_with_no_time_answers_everybody() -> None:
     run(story)
 
 
-@settings(derandomize=True, max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(st.integers(1, 30), st.sampled_from(["ok", "cancel", "late", "poison", "nan"])),

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from service.engine.cost import MIN_GAIN, Cell, CostModel
 
-exact = settings(derandomize=True, max_examples=200)
+exact = settings(max_examples=200)
 seconds = st.floats(1e-6, 10.0)
 singles = st.dictionaries(st.integers(1, 600), seconds, min_size=1, max_size=5)
 batches = st.dictionaries(st.tuples(st.integers(2, 12), st.integers(1, 600)), seconds, max_size=8)

@@ -10,7 +10,7 @@ from service.engine.cost import Cell, CostModel
 from service.engine.policy import BatchLimits, Policy, may_grow, partition, plan_around, shrink_to_deadlines
 
 NOW = 100.0
-exact = settings(derandomize=True, max_examples=300, deadline=None)
+exact = settings(max_examples=300)
 # Seconds by batch size and length, from "batching never pays" to "a call costs the same whatever is in it".
 costs = st.builds(
     lambda launch, token, square: CostModel(

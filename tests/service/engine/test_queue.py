@@ -12,7 +12,7 @@ from service.engine.queue import PendingQueue, Taken
 
 NOW = 100.0
 AGEING_S = 5.0
-exact = settings(derandomize=True, max_examples=300, deadline=None)
+exact = settings(max_examples=300)
 
 
 @dataclass(eq=False)

@@ -66,7 +66,7 @@ def owners(allocation: Allocation) -> list[str]:
     return [arm_of(allocation, place) for place in range(BUCKETS)]
 
 
-@settings(derandomize=True, deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(weights, min_size=1, max_size=4))
 def test_a_change_moves_exactly_the_changed_mass(steps: list[Mapping[str, int]]) -> None:
     """Shares are right to a bucket, and as many buckets change hands as the gaining arms gain; not one more."""
@@ -86,7 +86,7 @@ def test_a_change_moves_exactly_the_changed_mass(steps: list[Mapping[str, int]])
         before = after
 
 
-@settings(derandomize=True, deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.tuples(st.integers(0, 100), st.integers(1, 100)), st.tuples(st.integers(0, 100), st.integers(1, 100)))
 def test_two_arms_need_no_ramp(one: tuple[int, int], two: tuple[int, int]) -> None:
     """With two arms the least change follows from the weights alone, whatever they were before."""
@@ -125,7 +125,6 @@ def test_a_group_is_one_unit(items: list[Item], shared: bool) -> None:
     assert (unit_of(items) is not None) == shared
 
 
-@settings(derandomize=True)
 @given(
     st.lists(st.tuples(st.sampled_from(["user", "assistant"]), st.text(max_size=8)), max_size=3), st.text(max_size=8)
 )

@@ -68,7 +68,7 @@ def test_by_hand() -> None:
     assert difference.differences["nll"].estimate == pytest.approx(nll(q, label) - nll(p, label))
 
 
-@settings(derandomize=True, max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(rewards, rewards)
 def test_swapping_the_versions_mirrors_the_differences(first: list[float], second: list[float]) -> None:
     """Differences change their sign, agreement and flips stay; everything is finite and within its interval's side."""
@@ -84,7 +84,7 @@ def test_swapping_the_versions_mirrors_the_differences(first: list[float], secon
         assert back.differences[name].high == pytest.approx(-figure.low)
 
 
-@settings(derandomize=True, max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(rewards)
 def test_a_version_is_like_itself(values: list[float]) -> None:
     """No flips, full agreement, every difference and its interval zero."""

@@ -16,7 +16,7 @@ from service.experiments.rows import Counts
 from service.feedback.records import Judged, JudgedPair, Prediction
 from tests.service.experiments.voting import NEW, OLD, judged, population
 
-steady = settings(derandomize=True, max_examples=15, deadline=None)
+steady = settings(max_examples=15)
 
 
 def report(rows: list[Judged], votes_per_prompt: int = 1, draws: int = 40) -> Report:

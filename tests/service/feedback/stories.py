@@ -40,9 +40,8 @@ PAIRS = st.builds(
 )  # fmt: skip
 many = settings(
     max_examples=25,
-    deadline=None,
     # A story is run by each database's class, in one session or another.
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors],
+    suppress_health_check=[HealthCheck.differing_executors],
 )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plurality.training.load import load_rows
@@ -44,7 +44,7 @@ def exported(store: FeedbackStore, rows: Rows = "pairs", after: int = 0) -> list
         return load_rows(file)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(given_votes=some_votes())
 def test_what_is_exported_is_what_was_said(given_votes: list[Vote]) -> None:
     """Both kinds of rows load; texts and shares are those of the votes, one voice a voter."""

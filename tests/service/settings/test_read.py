@@ -1,5 +1,6 @@
 """Settings: precedence, unknown names, wrong values, and how they look to a person."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,13 @@ def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/z")
     assert read_settings({"store": Path()}, {}).cache_dir == Path("/z/.cache/plurality")
+
+
+@pytest.mark.parametrize("store", [Path(), "s3://bucket/store"])
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch, store: Path | str) -> None:
+    """As in a container that runs under any number: the cure is named."""
+    for name in ("PLURALITY_CACHE_DIR", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
+    with pytest.raises(ConfigurationError, match="set PLURALITY_CACHE_DIR"):
+        read_settings({"store": store}, {})

@@ -203,6 +203,8 @@ def test_a_span_is_where_its_numbers_are(ends: list[float]) -> None:
     assert (span.low < draw.MIDDLE) <= (low < 0)
 
 
-@pytest.mark.parametrize(("value", "limit"), [(0.0, 1.0), (0.03, 0.05), (0.0017, 0.002), (7.0, 10.0), (0.2, 0.2)])
+@pytest.mark.parametrize(
+    ("value", "limit"), [(0.0, 1.0), (5e-324, 1.0), (0.03, 0.05), (0.0017, 0.002), (7.0, 10.0), (0.2, 0.2)]
+)
 def test_the_ends_of_an_axis_are_round(value: float, limit: float) -> None:
     assert draw.span(Difference(0, -value, value, None, 1, True)).limit == limit

@@ -2,6 +2,8 @@
 
 import asyncio
 import shutil
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -9,8 +11,10 @@ import pytest
 
 from model_export.checkpoint import open_checkpoint
 from model_export.pipeline import Target, export, recalibrate
+from model_export.publish import write_version
 from service.app import Service
 from service.bundle.pointer_writer import set_aliases, writer
+from service.bundle.store import read_verified
 from service.domain import ScoreItem, ScoreQuery
 from service.errors import NotReady, UnknownModel
 from tests.api import settings_for, with_api
@@ -167,5 +171,32 @@ def test_the_watcher_survives_surprises(store: Path, tiny_checkpoint: Path, monk
             await failed.wait()
         new = await asyncio.to_thread(new_version, store, tiny_checkpoint)
         await until(service, new)
+
+    with_api(settings_for(store), story)
+
+
+@pytest.fixture
+def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A local time fourteen hours ahead."""
+    with monkeypatch.context() as environment:
+        environment.setenv("TZ", "XXX-14")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_from_utc")
+def test_a_time_without_a_zone_is_utc(store: Path, version: Path) -> None:
+    """A version's age does not depend on where the service runs."""
+    files = read_verified(version)
+    manifest = files.manifest.model_copy(update={"created": "2026-01-01T00:00:00", "sequence": 2})
+    with writer(store, "tiny") as directory:
+        set_aliases(directory, {"stable": write_version(directory, manifest, files.contents)})
+
+    async def story(client: httpx.AsyncClient, service: Service) -> None:
+        await service.live.refresh()
+        age = service.metrics.registry.get_sample_value("rm_model_age_seconds", {"model": "tiny"})
+        assert age is not None
+        assert age - time.time() == pytest.approx(-1767225600, abs=3600)
 
     with_api(settings_for(store), story)

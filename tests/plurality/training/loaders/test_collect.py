@@ -21,7 +21,7 @@ from tests.plurality.training.loaders.pairs import side, winner
 TEXTS = st.text(min_size=1).filter(lambda text: bool(text.strip()))
 
 
-@settings(derandomize=True, max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(TEXTS, TEXTS, TEXTS)
 def test_order_depends_on_texts_alone(prompt: str, first: str, second: str) -> None:
     """However a set stores the pair, and whoever won, the row is the same: position never tells the label."""

@@ -12,7 +12,7 @@ from service.errors import MalformedRequest
 from tests.service.api.dialects.asking import strings
 
 
-@settings(derandomize=True, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(st.text(max_size=20), max_size=8))
 def test_texts(texts: list[str]) -> None:
     """Any Unicode, empty elements included, by either way."""
@@ -21,7 +21,7 @@ def test_texts(texts: list[str]) -> None:
     assert from_json(texts, "BYTES", [len(texts), 1], "text") == texts
 
 
-@settings(derandomize=True, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.integers(-(2**31), 2**31 - 1), max_size=12), st.sampled_from(["INT64", "INT32"]))
 def test_integers(values: list[int], kind: str) -> None:
     """Little-endian, whole elements."""
@@ -30,7 +30,7 @@ def test_integers(values: list[int], kind: str) -> None:
     assert from_json([values], kind, [1, len(values)], "tokens") == values
 
 
-@settings(derandomize=True, max_examples=300)
+@settings(max_examples=300)
 @given(st.binary(max_size=40), st.sampled_from(["BYTES", "INT64", "INT32", "FP32", "x"]), st.integers(-2, 6))
 def test_any_bytes(data: bytes, kind: str, count: int) -> None:
     """Arbitrary bytes are read exactly or refused; nothing else is raised."""
