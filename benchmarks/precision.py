@@ -206,7 +206,7 @@ def cpu_times(files: Mapping[str, Path], encodings: Sequence[Any], pad_id: int, 
 def cpu_flags() -> set[str]:
     """What /proc/cpuinfo says that the processor can do."""
     cpu = Path("/proc/cpuinfo")
-    return set(cpu.read_text().split()) if cpu.exists() else set()
+    return set(cpu.read_text(encoding="utf-8").split()) if cpu.exists() else set()
 
 
 def logits(path: Path, encodings: Sequence[Any], pad_id: int) -> Any:

@@ -35,7 +35,7 @@ def saturating(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def has_vnni() -> bool:
     cpu = Path("/proc/cpuinfo")
-    return cpu.exists() and bool({"avx512_vnni", "avx_vnni"} & set(cpu.read_text().split()))
+    return cpu.exists() and bool({"avx512_vnni", "avx_vnni"} & set(cpu.read_text(encoding="utf-8").split()))
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(2, 48), (3, 5), (129, 48), (384, 1152), (1537, 33)])
