@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
-    "metrics", "service", "model_export", "training", "evaluation", "plurality", "client", "benchmarks", "studies"
+    "service", "model_export", "plurality", "client", "benchmarks", "research"
 )  # fmt: skip
 TEXT_MODES = {mode + end for mode in ("r", "w", "a", "x") for end in ("", "t", "+", "t+")}
 OPENERS = {"open", "fdopen", "NamedTemporaryFile", "TemporaryFile"}
