@@ -8,7 +8,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 
 from service.bundle.pointer import Pointer
-from service.errors import RollbackImpossible, VersionNotReady
+from service.errors import RollbackImpossible
 
 _MOST_FORMER = 16
 
@@ -88,16 +88,8 @@ class Aliases:
                 return digest
         raise RollbackImpossible(f"no former version of alias {alias} is loaded", param="alias")
 
-    def hold(self, alias: str, digest: str, resident: Set[str]) -> "Aliases":
-        """Override the pointer.
-
-        Raises:
-            VersionNotReady: the version is not loaded.
-        """
-        if digest not in resident:
-            raise VersionNotReady(
-                f"version {digest[:12]} is not loaded; an alias moves only to what is", param="version"
-            )
+    def hold(self, alias: str, digest: str) -> "Aliases":
+        """Override the pointer."""
         override = Override(digest, self.pointed.get(alias))
         return replace(self, overrides={**self.overrides, alias: override})
 

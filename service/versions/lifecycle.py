@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from service.bundle.pointer import Pointer
-from service.errors import BundleRejected, UnknownModel
+from service.errors import BundleRejected
 from service.versions.aliases import Aliases
 from service.versions.states import RESIDENT, Book, Key, State
 
@@ -100,29 +100,15 @@ class Lifecycle:
         """Send an alias back to its latest former version that is loaded; returns its digest. Settles.
 
         Raises:
-            UnknownModel, RollbackImpossible.
+            RollbackImpossible.
         """
-        aliases, resident = self._of(model), self.resident(model)
-        digest = aliases.previous(alias, resident)
+        aliases = self.aliases[model]
+        digest = aliases.previous(alias, self.resident(model))
         left = aliases.served[alias]
-        self.aliases[model] = aliases.hold(alias, digest, resident)
+        self.aliases[model] = aliases.hold(alias, digest)
         self.settle()
         self.book.note((model, left), reason=f"rolled_back:{cause}")
         return digest
-
-    def set_alias(self, model: str, alias: str, digest: str) -> None:
-        """Hold an alias at a version until the pointer decides anew. Settles.
-
-        Raises:
-            UnknownModel, VersionNotReady.
-        """
-        self.aliases[model] = self._of(model).hold(alias, digest, self.resident(model))
-        self.settle()
-
-    def _of(self, model: str) -> Aliases:
-        if model not in self.aliases:
-            raise UnknownModel(f"no such model; known: {', '.join(sorted(self.aliases))}", param="model")
-        return self.aliases[model]
 
     def _spares(self) -> list[Key]:
         """Loaded and needed only for going back; the oldest first."""

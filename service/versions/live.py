@@ -89,31 +89,6 @@ class Live:
         """Whether a selector names a model of ours, whatever version of it."""
         return self.snapshot.knows(selector)
 
-    async def roll_back(self, model: str, alias: str = DEFAULT_ALIAS, *, cause: str) -> str:
-        """Send an alias back to its latest former version that is still loaded, at once; returns its digest.
-
-        It stays there until the pointer decides anew about this alias. It survives no restart: a writer moves the
-        pointer too.
-
-        Args:
-            cause: a word of a closed set: it labels a metric.
-
-        Raises:
-            UnknownModel: no such model.
-            RollbackImpossible: no former version is loaded.
-        """
-        return self._residents.roll_back(model, alias, cause)
-
-    async def set_alias_now(self, model: str, alias: str, digest: str) -> None:
-        """Hold an alias at a loaded version, at once, until the pointer decides anew about it.
-
-        Raises:
-            UnknownModel: no such model.
-            VersionNotReady: the version is not loaded.
-        """
-        self._residents.lifecycle.set_alias(model, alias, digest)
-        self._residents.publish()
-
     async def refresh(self) -> None:
         """Look at the store, and wait until what it names is loaded or refused."""
         await self.look()

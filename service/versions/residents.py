@@ -74,7 +74,16 @@ class Residents:
         self._tokenize_threads.shutdown(wait=False, cancel_futures=True)
 
     def roll_back(self, model: str, alias: str, cause: str) -> str:
-        """As `Live.roll_back`."""
+        """Send an alias back to its latest former version that is still loaded, at once; returns its digest.
+
+        It stays there until the pointer changes this alias. A restart forgets it: the pointer is the only memory.
+
+        Args:
+            cause: one of a closed set: it labels a metric.
+
+        Raises:
+            RollbackImpossible: no former version is loaded.
+        """
         digest = self.lifecycle.roll_back(model, alias, cause=cause)
         self.publish()
         self._bundles[model, digest].health.disarm()  # it proved itself before

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from service.bundle.pointer import Pointer
-from service.errors import BundleRejected, RollbackImpossible, UnknownModel, VersionNotReady
+from service.errors import BundleRejected, RollbackImpossible
 from service.versions.lifecycle import Budget, Lifecycle
 from service.versions.states import LEGAL, RESIDENT, STEPS, Book, State, VersionStatus
 
@@ -121,23 +121,6 @@ def test_a_pointer_about_something_else_keeps_a_rollback() -> None:
     assert served(target) == {"stable": 1, "candidate": 3}
     point(target, 4, stable=3, candidate=3)
     assert served(target) == {"stable": 3, "candidate": 3}
-
-
-def test_an_alias_by_hand() -> None:
-    """It moves to what is loaded only; of models that are known only."""
-    target = lifecycle()
-    point(target, 1, stable=1)
-    load(target)
-    point(target, 2, stable=1, candidate=2)
-    load(target)
-    target.set_alias(MODEL, "stable", digest(2))
-    assert served(target) == {"stable": 2, "candidate": 2}
-    with pytest.raises(VersionNotReady):
-        target.set_alias(MODEL, "stable", digest(9))
-    with pytest.raises(UnknownModel):
-        target.set_alias("other", "stable", digest(1))
-    with pytest.raises(RollbackImpossible):
-        target.roll_back(MODEL, "candidate", cause="test")
 
 
 @pytest.mark.parametrize(("reason", "after_look", "after_write"), [
@@ -277,19 +260,6 @@ class Interleaving(RuleBasedStateMachine):
     @rule()
     def drained(self) -> None:
         drain(self.target)
-
-    @precondition(lambda self: self.target.aliases)
-    @rule(number=numbers, alias=aliases)
-    def activate(self, number: int, alias: str) -> None:
-        loaded = self.target.book.state((MODEL, digest(number))) in RESIDENT
-        try:
-            self.target.set_alias(MODEL, alias, digest(number))
-        except VersionNotReady:
-            assert not loaded
-        else:
-            assert loaded
-            self.held[alias] = number
-            self.settle_expected()
 
     @precondition(lambda self: self.target.aliases)
     @rule(alias=aliases)
