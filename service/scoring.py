@@ -14,7 +14,7 @@ from service.domain import Encoding, Item, Outcome, ScoreQuery
 from service.errors import DeadlineExceeded, InvalidInput, TextTooLong, TooManyItems, Unavailable
 from service.settings.groups import LimitSettings
 from service.versions.live import Live
-from service.versions.resident import ModelBundle
+from service.versions.resident import ResidentVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Scorer:
                 if not query.block:
                     bundle.check_wait(query.deadline, encoded)
                 outcomes = await self._run(bundle, encoded, query.deadline)
-            bundle.settled(outcomes, traffic=query.traffic)
+            bundle.record_outcomes(outcomes, traffic=query.traffic)
             if query.traffic:
                 bundle.observer.note(query.items, outcomes)
             return Scored(bundle.manifest, bundle.digest, outcomes)
@@ -83,7 +83,7 @@ class Scorer:
             with await self._enter(query, items=len(query.items), tokens=most):
                 return bundle.manifest, await self._encode(bundle, query)
 
-    async def _encode(self, bundle: ModelBundle, query: ScoreQuery) -> list[Encoding | InvalidInput]:
+    async def _encode(self, bundle: ResidentVersion, query: ScoreQuery) -> list[Encoding | InvalidInput]:
         try:
             async with asyncio.timeout(max(0.0, query.deadline - self._clock())):
                 encoded = await bundle.encode(query.items)
@@ -109,7 +109,7 @@ class Scorer:
                 )
 
     async def _run(
-        self, bundle: ModelBundle, encoded: Sequence[Encoding | InvalidInput], deadline: float
+        self, bundle: ResidentVersion, encoded: Sequence[Encoding | InvalidInput], deadline: float
     ) -> list[Outcome]:
         """Queue what can be scored and wait; whoever leaves early takes the items out of the queue."""
         waiting = {

@@ -107,11 +107,11 @@ class RepositorySettings(_Group):
 
     poll_interval_s: float = Field(default=2.0, gt=0)
     """Between looks at the store; where the file system sends notices a new pointer is seen sooner."""
-    probe: bool = True
+    dry_run: bool = True
     """Run each candidate in a limited child process first. Off: what crashes the engine crashes the service."""
-    probe_s: float = Field(default=30.0, gt=0)
+    dry_run_s: float = Field(default=30.0, gt=0)
     """How long that first run may take, and how much processor time."""
-    probe_memory_bytes: int | None = Field(default=None, ge=2**28)
+    dry_run_memory_bytes: int | None = Field(default=None, ge=2**28)
     """Its address space; by default 2 GiB and four times the version's files."""
     load_s: float = Field(default=600.0, gt=0)
     """How long opening (and measuring) a candidate may take."""

@@ -164,7 +164,7 @@ class ModelMetrics:
         if reward.cut_tokens:
             self._all.truncated.labels(self.model).inc()
 
-    def settled(self, *, rewards: int, errors: int) -> None:
+    def record_outcomes(self, *, rewards: int, errors: int) -> None:
         self._all.items.labels(*self._labels, "ok").inc(rewards)
         self._all.items.labels(*self._labels, "error").inc(errors)
 

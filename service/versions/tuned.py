@@ -1,6 +1,6 @@
-"""Load a version with its profile: from the cache folder, or measured now and kept there for the next start.
+"""Loads a version with its profile: read from the cache folder, or measured now and written there.
 
-The cache is only ever a help: a folder that cannot be written or a record that cannot be read costs a measurement.
+The cache is optional: a folder that cannot be written or a record that cannot be read costs a measurement.
 """
 
 import os
@@ -50,13 +50,13 @@ class ProfileRecord(Closed):
 
     @classmethod
     def of(cls, profile: Profile) -> Self:
-        """As it is written."""
+        """The record of a profile."""
         single = tuple((cell.tokens, cell.seconds) for cell in profile.cells if cell.items == 1)
         batches = tuple((cell.items, cell.tokens, cell.seconds) for cell in profile.cells if cell.items > 1)
         return cls(lanes=profile.lanes, threads=profile.threads, single=single, batches=batches)
 
     def profile(self) -> Profile:
-        """As it is used."""
+        """The profile of a record."""
         cells = [Cell(1, *entry) for entry in self.single] + [Cell(*entry) for entry in self.batches]
         return Profile(self.lanes, self.threads, tuple(cells))
 
@@ -69,18 +69,18 @@ class TunedModel:
     profile: Profile
 
 
-def load_tuned(files: VerifiedFiles, settings: Settings, *, twin: Profile | None = None) -> TunedModel:
-    """Open a version and know how long its engine calls take here. Blocking; a first time takes seconds longer.
+def load_tuned(files: VerifiedFiles, settings: Settings, *, same_shape_profile: Profile | None = None) -> TunedModel:
+    """Open a version with its profile on this machine. Blocking; the first time takes seconds longer.
 
     Args:
-        twin: the profile of a version of the same shape that is serving now: it holds for this one too, and measuring
-            would take the cores from it. Not kept: the next start measures.
+        same_shape_profile: of a version of the same shape that is serving now. It holds for this one too, and
+            measuring would take the cores from that version. It is not cached: the next start measures.
 
     Raises:
         BundleRejected, ConfigurationError: as `open_model`; nothing stays open.
     """
     path = _record_path(files.digest, settings)
-    if profile := _read(path) or twin:
+    if profile := _read(path) or same_shape_profile:
         model = _open(files, settings, profile.threads)
     else:
         model, profile = _measure(files, settings)
@@ -101,7 +101,7 @@ def _shape_key(manifest: Manifest) -> tuple[object, ...]:
 
 
 def largest_batch(manifest: Manifest, settings: Settings) -> int:
-    """Most texts in an engine call of this version.
+    """The largest batch of this version.
 
     Dynamic int8 scales activations by tensor, so a text's reward would depend on its batch-mates: one a call.
     """
@@ -159,7 +159,7 @@ def _split(models: dict[int, LoadedModel], shape: Shape, settings: Settings) -> 
 
 
 def _thread_counts(files: VerifiedFiles, settings: Settings) -> Sequence[int]:
-    """Threads of an engine call that are worth trying; one if the settings or the model's size leave no choice."""
+    """Numbers of threads to try for an engine call; one if the settings or the model's size leave no choice."""
     available = _cores(settings)
     if settings.runtime.threads:
         return [settings.runtime.threads]

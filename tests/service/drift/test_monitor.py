@@ -81,7 +81,7 @@ def test_the_task_reads_by_itself(published: Path) -> None:
         body = {"prompt": "the same", "responses": ["yes"] * 4}
         assert (await client.post("/rm/v1/rank", json=body)).status_code == 200
         value = service.metrics.registry.get_sample_value
-        [digest] = service.live.snapshot.bundles()
+        [digest] = service.live.snapshot.resident
         labels = {"model": "tiny", "version": digest[:12]}
         wanted = {"rm_groups_total": 7, "rm_group_collapsed_total": 1, "rm_watch_items": 28}
         # Counters and gauges are set one after the other: all are waited for. The story's own bound ends it.
@@ -115,7 +115,7 @@ def test_series_go_with_their_version(store: Path) -> None:
     async def story(client: httpx.AsyncClient, service: Service) -> None:
         await fill(service, 80)
         await service.watch.refresh()
-        [old] = service.live.snapshot.bundles().values()
+        [old] = service.live.snapshot.resident.values()
         assert series(service)
         for _ in range(2):  # two: the former version may stay loaded
             new = await asyncio.to_thread(publish_length_model, store)
@@ -200,7 +200,7 @@ def test_each_version_has_its_own_window(store: Path) -> None:
     """Two aliases of two versions: the traffic of one moves the figures of that one alone."""
 
     async def story(client: httpx.AsyncClient, service: Service) -> None:
-        [old] = service.live.snapshot.bundles()
+        [old] = service.live.snapshot.resident
         with writer(store, "tiny") as directory:
             set_aliases(directory, {"before": old})
         new = await asyncio.to_thread(publish_length_model, store)
