@@ -14,7 +14,7 @@ MODEL_NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 ModelName = Annotated[str, StringConstraints(pattern=MODEL_NAME_PATTERN)]
 Device = Literal["cpu", "cuda", "tensorrt"]
 """Where a model runs."""
-Scheduler = Literal["profile", "fixed"]
+Scheduler = Literal["profile", "fifo"]
 """How a queue is cut into engine calls."""
 Role = Literal["system", "user", "assistant"]
 Float32 = NDArray[np.float32]

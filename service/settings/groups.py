@@ -78,12 +78,12 @@ class BatchingSettings(_Group):
     """Most texts of one call; how many it pays to run together is measured."""
     max_tokens: int = Field(default=32768, ge=1)
     """Padded tokens of one call: bounds the engine's memory."""
-    lanes: int | None = Field(default=None, ge=1, le=64)
+    workers: int | None = Field(default=None, ge=1, le=64)
     """Engine calls at the same time; by default what the profile found fastest."""
     ageing_s: float = Field(default=5.0, gt=0)
     """Items that have waited this long come before tighter deadlines."""
     scheduler: Scheduler = "profile"
-    """`fixed`: batches in order of arrival, padded, as other servers do; for comparison."""
+    """`fifo`: batches in order of arrival, padded, as other servers do; for comparison."""
     dedupe: bool = True
     """Compute what several requests ask at the same time once."""
     share_prompts: bool = True
@@ -95,11 +95,11 @@ class RuntimeSettings(_Group):
 
     device: Device = "cpu"
     cores: int | None = Field(default=None, ge=1)
-    """Cores that lanes and threads may take together; by default all that this process is allowed."""
+    """Cores that workers and threads may take together; by default all that this process is allowed."""
     threads: int | None = Field(default=None, ge=1)
     """Threads of one engine call; by default what the profile found fastest."""
-    wide_when_alone: bool = True
-    """Where several lanes of few threads are fastest: answer a lone request with all cores. Holds the weights twice."""
+    low_latency_session: bool = True
+    """Answer a lone request with all cores, where several workers of few threads are fastest. Holds weights twice."""
 
 
 class RepositorySettings(_Group):

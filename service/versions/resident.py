@@ -60,7 +60,7 @@ class ResidentVersion:
         self._batcher = Batcher(
             model.score,
             batch_policy(tuned, settings),
-            lanes=tuned.profile.lanes,
+            workers=tuned.profile.workers,
             dedupe=settings.batching.dedupe,
             clock=clock,
             metrics=self.metrics,
