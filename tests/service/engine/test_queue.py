@@ -149,9 +149,9 @@ def test_like_lengths_share_a_batch() -> None:
     assert sorted(item.tokens for item in queue.take(NOW).run) == [10, 11, 12]
 
 
-def test_fixed_batches_are_what_peers_do() -> None:
+def test_fifo_batches_are_in_order_of_arrival() -> None:
     """The comparison: in order of arrival, padded to the longest."""
-    queue: PendingQueue[Item] = PendingQueue(policy(launch=0.0, largest=4, scheduler="fixed"))
+    queue: PendingQueue[Item] = PendingQueue(policy(launch=0.0, largest=4, scheduler="fifo"))
     for length in [10, 500, 11, 490, 12]:
         queue.add(Item(length, 200.0), NOW)
     assert [item.tokens for item in queue.take(NOW).run] == [10, 500, 11, 490]
