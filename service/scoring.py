@@ -89,7 +89,7 @@ class Scorer:
                 encoded = await bundle.encode(query.items)
         except TimeoutError:
             raise DeadlineExceeded("the deadline passed while the texts were tokenized") from None
-        return encoded if query.cut else [_uncut(entry) for entry in encoded]
+        return encoded if query.truncate else [_require_untruncated(entry) for entry in encoded]
 
     async def _enter(self, query: ScoreQuery, *, items: int, tokens: int) -> Permit:
         if query.block:
@@ -128,8 +128,8 @@ class Scorer:
                 future.cancel()
 
 
-def _uncut(entry: Encoding | InvalidInput) -> Encoding | InvalidInput:
-    """An item whose caller did not allow it to be cut."""
+def _require_untruncated(entry: Encoding | InvalidInput) -> Encoding | InvalidInput:
+    """Refuse a truncated item, for a caller that does not allow truncation."""
     if isinstance(entry, Encoding) and entry.cut_tokens:
         whole = len(entry) + entry.cut_tokens
         return TextTooLong(f"{whole} tokens; this model reads {len(entry)}: shorten the text, or allow it to be cut")

@@ -1,4 +1,4 @@
-"""The settings of each part of the service, by group; `settings.py` puts them together and reads them."""
+"""The settings of each part of the service, by group; `read.py` puts them together and reads them."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -32,7 +32,7 @@ class HttpSettings(_Group):
 
 
 class LimitSettings(_Group):
-    """What one request, and the service as a whole, may hold."""
+    """Limits of one request, and of the service as a whole."""
 
     max_items_per_request: int = Field(default=256, ge=1)
     max_characters_per_item: int = Field(default=100_000, ge=1)
@@ -72,7 +72,7 @@ class DialectSettings(_Group):
 
 
 class BatchingSettings(_Group):
-    """How items share engine calls."""
+    """How items are batched into engine calls."""
 
     max_items: int = Field(default=64, ge=1, le=4096)
     """Most texts of one call; how many it pays to run together is measured."""
@@ -85,13 +85,13 @@ class BatchingSettings(_Group):
     scheduler: Scheduler = "profile"
     """`fifo`: batches in order of arrival, padded, as other servers do; for comparison."""
     dedupe: bool = True
-    """Compute what several requests ask at the same time once."""
+    """Compute identical items that are in flight at the same time once."""
     share_prompts: bool = True
     """Tokenize a prompt that several items share once."""
 
 
 class RuntimeSettings(_Group):
-    """Where the model runs."""
+    """Device, cores and threads of the engine."""
 
     device: Device = "cpu"
     cores: int | None = Field(default=None, ge=1)
@@ -103,10 +103,10 @@ class RuntimeSettings(_Group):
 
 
 class RepositorySettings(_Group):
-    """How the store is watched, what a candidate must pass, and how many versions stay loaded."""
+    """Polling of the store, limits of loading a candidate, and how many versions stay loaded."""
 
     poll_interval_s: float = Field(default=2.0, gt=0)
-    """Between looks at the store; where the file system sends notices a new pointer is seen sooner."""
+    """Between polls of the store; where the file system sends notices a new pointer is seen sooner."""
     dry_run: bool = True
     """Run each candidate in a limited child process first. Off: what crashes the engine crashes the service."""
     dry_run_s: float = Field(default=30.0, gt=0)
@@ -129,7 +129,7 @@ class RepositorySettings(_Group):
 
 
 class RollbackSettings(_Group):
-    """When a version that just became active is taken back by the service itself."""
+    """When the service rolls back a version that just became active."""
 
     automatic: bool = True
     within_s: float = Field(default=600.0, gt=0)

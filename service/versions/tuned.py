@@ -3,7 +3,6 @@
 The cache is optional: a folder that cannot be written or a record that cannot be read costs a measurement.
 """
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, ValidationError
 
+from service.bundle.files import replace_file
 from service.bundle.formats import Closed
 from service.bundle.manifest import Manifest
 from service.bundle.open import MODEL_FILE, LoadedModel, open_model
@@ -214,10 +214,8 @@ def _read(path: Path) -> Profile | None:
 
 
 def _write(path: Path, profile: Profile) -> None:
-    staged = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        staged.write_text(ProfileRecord.of(profile).model_dump_json(), encoding="utf-8")
-        staged.replace(path)
+        replace_file(path, ProfileRecord.of(profile).model_dump_json().encode())
     except OSError as error:
         _log.warning("profile_not_kept", path=str(path), error=error.strerror)

@@ -13,9 +13,9 @@ from service.app import Service
 from service.bundle.pointer_writer import set_aliases, writer
 from service.domain import Reward, ScoreItem, ScoreQuery
 from service.drift import monitor
+from service.drift.drift_metrics import DRIFT_METRICS
 from service.drift.gauges import Gauges
 from service.drift.monitor import Watch
-from service.drift.readings import READINGS
 from service.settings import read_settings
 from tests.api import settings_for, with_api
 from tests.fakes import ManualClock, manifest
@@ -35,7 +35,7 @@ def series(service: Service) -> set[str]:
     text = service.metrics.render().decode()
     assert " NaN\n" not in text
     names = {line.split("{")[0] for line in text.splitlines() if not line.startswith("#")}
-    return {name for name in READINGS if f"rm_{name}" in names}
+    return {name for name in DRIFT_METRICS if f"rm_{name}" in names}
 
 
 def watched_lines(service: Service, digest: str) -> list[str]:
@@ -61,7 +61,7 @@ def test_gauges_appear_with_enough_rewards(published: Path) -> None:
         await fill(service, 64, seed=1)
         await fill(service, 20, seed=2)
         await service.watch.refresh()
-        assert series(service) == READINGS.keys() - {"group_spread"}
+        assert series(service) == DRIFT_METRICS.keys() - {"group_spread"}
         [entry] = (await client.get("/rm/v1/watch")).json()["versions"]
         labels = {"model": "tiny", "version": entry["model"]["version"][:12]}
         for name, value in entry["readings"].items():
@@ -188,7 +188,7 @@ def test_errors_of_items_are_no_rewards(published: Path) -> None:
     async def story(client: httpx.AsyncClient, service: Service) -> None:
         items = [ScoreItem("a", f"b {number}") for number in range(20)]
         items += [ScoreItem("a", "word " * 900) for _ in range(5)]
-        await service.scorer.score(ScoreQuery(items, None, 1e12, cut=False))
+        await service.scorer.score(ScoreQuery(items, None, 1e12, truncate=False))
         await service.watch.refresh()
         [readings] = service.watch.readings().values()
         assert readings["watch_items"] == 20

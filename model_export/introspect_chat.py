@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from model_export.errors import UnsupportedModel
 from model_export.template import Answer, Conversation, render_all
-from service.bundle.formats import ChatFormat, Edge, Joint, Trim, Turn
+from service.bundle.formats import ChatFormat, Edge, Trim, Turn, TurnSeparator
 from service.bundle.tokenize import render_chat
 from service.domain import Message, Role, ScoreItem
 from service.errors import InvalidInput
@@ -79,7 +79,7 @@ class Probed:
     words: tuple[str, ...]
 
 
-def probe_chat(tokenizer: Any, form: ChatFormat) -> ChatFormat:
+def introspect_chat(tokenizer: Any, form: ChatFormat) -> ChatFormat:
     """`form` with what the tokenizer's template does to a conversation.
 
     Raises:
@@ -172,7 +172,7 @@ def _fit(shapes: Sequence[Shape], probed: Probed, form: ChatFormat) -> ChatForma
     return found if all(_agrees(found, talk, probed) for shape in shapes for talk in _agreement(shape)) else None
 
 
-def _joints(shapes: Sequence[Shape]) -> dict[Joint, str] | None:
+def _joints(shapes: Sequence[Shape]) -> dict[TurnSeparator, str] | None:
     joints: dict[str, str] = {}
     for shape in shapes:
         around = ("start", *shape.roles, "end")
@@ -183,7 +183,7 @@ def _joints(shapes: Sequence[Shape]) -> dict[Joint, str] | None:
                 return None
     if joints.get("user>assistant", joints["user>response"]) == joints["user>response"]:
         joints["user>assistant"] = joints.pop("user>response")
-    return cast("dict[Joint, str]", joints)
+    return cast("dict[TurnSeparator, str]", joints)
 
 
 def _trims(shapes: Sequence[Shape], probed: Probed) -> dict[Turn, Trim] | None:
