@@ -38,7 +38,7 @@ class LoadedModel:
         return self.manifest.input_format.pad_id
 
     def score(self, encodings: Sequence[Encoding]) -> list[Outcome]:
-        """Score a batch in one engine call; an item with a NaN or infinite logit gets an error of its own.
+        """Score a batch in one engine call; an item with a NaN or infinite logit has its own error.
 
         Raises:
             EngineError: the runtime failed; there is no reward for any of them.

@@ -115,7 +115,7 @@ def moved(before: Pointer | None, changes: Mapping[str, str | None]) -> Pointer:
 
 
 def roll_back(directory: Path, alias: str) -> Pointer:
-    """Move an alias to the version that it named before; once more goes back one further. Call it inside `writer`.
+    """Move an alias to the version that it named before; a second call moves it one further. Call it inside `writer`.
 
     Raises:
         RollbackImpossible: the alias never named another version, or that one is not in the store any more.

@@ -123,7 +123,7 @@ def _framed(
 
 
 def _second_segment(ids: tuple[int, ...], form: PairFormat | ChatFormat) -> int:
-    """Where the response's token type begins: after the separator, which no text can hold."""
+    """The index at which the second token type begins: after the separator, which no text can hold."""
     if isinstance(form, ChatFormat) or not form.token_types:
         return len(ids)
     between, first = form.between_ids, len(form.start_ids)

@@ -90,7 +90,7 @@ def _probe(device: Device) -> None:
 
 
 def _missing_library(device: Device) -> str | None:
-    """What the loader says of the provider's library: onnxruntime only logs it."""
+    """The dynamic loader's error for the provider's library, which onnxruntime only logs."""
     library = Path(ort.__file__).parent / "capi" / f"libonnxruntime_providers_{device}.so"
     try:
         ctypes.CDLL(str(library))
@@ -224,7 +224,7 @@ def _run_bound(session: ort.InferenceSession, output: str, feed: Mapping[str, In
 
 
 def model_inputs(batch: Batch, names: Set[str]) -> dict[str, Int64]:
-    """What a graph with these inputs reads, each [B, T]; positions count from the row's first token."""
+    """The arrays for a graph with these inputs, each [B, T]; positions count from the row's first token."""
     feed = {"input_ids": batch.input_ids_BT, "attention_mask": batch.attention_mask_BT}
     if "token_type_ids" in names:
         feed["token_type_ids"] = batch.token_type_ids_BT

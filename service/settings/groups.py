@@ -49,7 +49,7 @@ Manner = Literal["refuse", "block"]
 
 
 class OverloadSettings(_Group):
-    """What a request meets when the service is full: a refusal at once, or a wait for room until its deadline."""
+    """Overload: a full service refuses a request at once, or lets it wait for room until its deadline."""
 
     manner: Manner = "refuse"
     routes: dict[str, Manner] = {}
@@ -72,7 +72,7 @@ class DialectSettings(_Group):
 
 
 class BatchingSettings(_Group):
-    """How items are batched into engine calls."""
+    """Batching of items into engine calls."""
 
     max_items: int = Field(default=64, ge=1, le=4096)
     """Most texts of one call; how many it pays to run together is measured."""
@@ -129,7 +129,7 @@ class RepositorySettings(_Group):
 
 
 class RollbackSettings(_Group):
-    """When the service rolls back a version that just became active."""
+    """Automatic rollback of a version that just became active."""
 
     automatic: bool = True
     within_s: float = Field(default=600.0, gt=0)
@@ -159,7 +159,7 @@ class ExperimentSettings(_Group):
 
 
 class WatchSettings(_Group):
-    """How each version's rewards are watched: drift, saturation, length, spread."""
+    """Monitoring of each version's rewards: drift, saturation, length, spread."""
 
     size: int = Field(default=2048, ge=64, le=65536)
     """Rewards in a version's window; its first full one is what later ones are compared with."""
@@ -180,7 +180,7 @@ class WatchSettings(_Group):
 
 
 class FeedbackSettings(_Group):
-    """Where votes are kept. Off without a URL."""
+    """The database of votes. Off without a URL."""
 
     url: SecretStr | None = None
     """sqlite:///FILE (four slashes for an absolute path) or postgresql://..., which may hold a password."""

@@ -105,7 +105,7 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class VersionLabels:
-    """What the metrics say of a version."""
+    """The labels of a version's metrics."""
 
     model: str
     digest: str
@@ -117,7 +117,7 @@ class VersionLabels:
 
 
 class ModelMetrics:
-    """What the batcher of one version reports. Its per-version series go when it is retired."""
+    """The metrics of one version. Its series are removed when it is retired."""
 
     def __init__(self, metrics: Metrics, version: VersionLabels) -> None:
         self._all = metrics
@@ -177,7 +177,7 @@ class ModelMetrics:
         self._all.worker_restarts.labels(self.model).inc()
 
     def retire(self) -> None:
-        """Remove the series that name this version; counters of a version that is gone only cost memory."""
+        """Remove the series of this version: after it is retired they only cost memory."""
         for metric in (
             self._all.score,
             self._all.inference_seconds,

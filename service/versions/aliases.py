@@ -36,7 +36,7 @@ class Aliases:
 
     @property
     def targets(self) -> dict[str, str]:
-        """Where each alias should be."""
+        """The version that each alias should serve."""
         return {**self.pointed, **{alias: override.digest for alias, override in self.overrides.items()}}
 
     @property

@@ -22,7 +22,7 @@ _MOST_REJECTED = 64
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What loaded versions may take together."""
+    """The limits of all loaded versions together."""
 
     versions: int | None = None
     bytes: int | None = None
