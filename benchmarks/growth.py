@@ -177,7 +177,7 @@ class Growth:
             requests = self._requests(service, self._texts, int(size), _PATIENT_S)
             return self._closed(service, requests, 1, max(1, min(len(requests), 96)))
 
-        text = "One client, so many items a request: with one, a core is idle where lanes have one thread."
+        text = "One client, so many items a request: with one, a core is idle where workers have one thread."
         return Section("group", "Group size", "items a request", text, self._curve("group", GROUPS, measure))
 
     def versions(self) -> Section:

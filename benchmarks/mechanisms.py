@@ -42,9 +42,9 @@ class Case:
 
 CASES = (
     Case("batches of least predicted time (off: order of arrival, 8 a batch)",
-         {"BATCHING__SCHEDULER": "fixed", "BATCHING__MAX_ITEMS": "8"}, "mixed"),
-    Case("lanes x threads from the profile (off: one lane)", {"BATCHING__LANES": "1"}, "mixed"),
-    Case("lanes x threads from the profile (off: one lane), int8", {"BATCHING__LANES": "1"}, "mixed", "int8"),
+         {"BATCHING__SCHEDULER": "fifo", "BATCHING__MAX_ITEMS": "8"}, "mixed"),
+    Case("workers x threads from the profile (off: one worker)", {"BATCHING__WORKERS": "1"}, "mixed"),
+    Case("workers x threads from the profile (off: one worker), int8", {"BATCHING__WORKERS": "1"}, "mixed", "int8"),
     Case("identical items in flight computed once", {"BATCHING__DEDUPE": "false"}, "repeated"),
     Case("a shared prompt tokenized once", {"BATCHING__SHARE_PROMPTS": "false"}, "group", "int8"),
 )  # fmt: skip

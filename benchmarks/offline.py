@@ -55,13 +55,13 @@ def planned_padding(lengths: Sequence[int], policy: Policy) -> float:
 
 
 def offline(tuned: TunedModel, policy: Policy, items: Sequence[ScoreItem]) -> Rate:
-    """Tokenize everything, cut it into the batches of least predicted time, run them on the profile's lanes."""
+    """Tokenize everything, cut it into the batches of least predicted time, run them on the profile's workers."""
     wall, cpu = time.perf_counter(), time.process_time()
     encoded = [entry for entry in tuned.model.tokenizer.encode(items) if isinstance(entry, Encoding)]
     encoded.sort(key=len)
     ends = partition([len(entry) for entry in encoded], policy)
     batches = [encoded[start:end] for start, end in pairwise([0, *ends])]
-    with ThreadPoolExecutor(tuned.profile.lanes) as lanes:
-        # The longest first: the lanes then end together.
-        list(lanes.map(lambda batch: tuned.model.backend.run(pad(batch, tuned.model.pad_id)), batches[::-1]))
+    with ThreadPoolExecutor(tuned.profile.workers) as workers:
+        # The longest first: the workers then end together.
+        list(workers.map(lambda batch: tuned.model.backend.run(pad(batch, tuned.model.pad_id)), batches[::-1]))
     return Rate(len(items), time.perf_counter() - wall, time.process_time() - cpu)

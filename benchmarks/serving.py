@@ -168,7 +168,7 @@ class Bench:
             encoded = tuned.model.tokenizer.encode(self._texts)
             self.lengths = [len(entry) for entry in encoded if isinstance(entry, Encoding)]
             self.padding[precision] = planned_padding(self.lengths, policy)
-            self.lanes[precision] = f"{tuned.profile.lanes} lanes x {tuned.profile.threads} threads"
+            self.lanes[precision] = f"{tuned.profile.workers} workers x {tuned.profile.threads} threads"
             self._direct(number, precision, tuned.model)
         self.records.append(
             Record(number, "offline limit", precision, "closed", 0, 0, rate.items, rate.wall_s, rate.cpu_s)

@@ -15,7 +15,7 @@ from benchmarks.report import machine, spread
 from plurality.stats import Reference
 from service.bundle.calibrate import Calibrator
 from service.domain import Message, Reward, ScoreItem
-from service.drift.readings import Yardstick, read
+from service.drift.drift_metrics import ReferenceStats, read
 from service.drift.window import Window
 from service.settings.groups import WatchSettings
 
@@ -81,9 +81,9 @@ def _period_ms(settings: WatchSettings) -> tuple[float, float]:
         part = items[start : start + 256]
         window.note(part, [Reward(float(random.normal()), len(item.response) // 5, 0) for item in part])
     reference = Reference(2000, _LEVELS, tuple(np.quantile(random.normal(size=2000), _LEVELS)))
-    yardstick = Yardstick(reference, 1.0, 0.0, Calibrator())
-    view = window.view()
-    return 1e3 * _seconds(window.view, 20), 1e3 * _seconds(lambda: read(view, yardstick, settings), 3)
+    reference_stats = ReferenceStats(reference, 1.0, 0.0, Calibrator())
+    view = window.snapshot()
+    return 1e3 * _seconds(window.snapshot, 20), 1e3 * _seconds(lambda: read(view, reference_stats, settings), 3)
 
 
 def _seconds(call: Callable[[], object], repeats: int) -> float:

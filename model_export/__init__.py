@@ -3,7 +3,7 @@
     checkpoint.py       open a sequence classifier with one label; what its training left beside it
     pooling.py          a decoder's last token, where its configuration does not say what padding is
     detect_format.py    how it reads (prompt, response): pair or chat, as data
-    probe_chat.py       what a chat template does to a conversation
+    introspect_chat.py       what a chat template does to a conversation
     template.py         renders a stranger's template: a limited process of its own, template_child.py
     to_onnx.py          torch -> ONNX -> fused fp32 or int8
     fp16.py             fused fp32 -> fp16, and whether its activations stay in range

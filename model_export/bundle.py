@@ -1,4 +1,4 @@
-"""What a version states about itself: reward statistics, golden inputs, manifest."""
+"""Builds the manifest of a version: reward statistics, golden inputs, digests."""
 
 import datetime
 import hashlib

@@ -27,7 +27,7 @@ FUSED_ATTENTION_TYPES = frozenset({"bert", "roberta", "xlm-roberta", "distilbert
 
 @dataclass(frozen=True, slots=True)
 class TrainingRecord:
-    """What a checkpoint of ours says about its training; empty for anybody else's."""
+    """The training record of a checkpoint of ours; empty for a foreign one."""
 
     objective: str = "imported"
     training: dict[str, Any] = field(default_factory=dict)

@@ -1,16 +1,16 @@
 """Find out how a model reads (prompt, response), and write it down as data.
 
-An encoder joins the two as its tokenizer joins a pair. A decoder has a chat template: it is probed in a sandbox
-(`probe_chat.py`), and the literal text that it puts around turns is kept; the service then needs no template engine
-and runs nobody's program.
+An encoder joins the two as its tokenizer joins a pair. A decoder has a chat template: it is introspected in a
+sandbox (`introspect_chat.py`), and the literal text that it puts around turns is kept; the service then needs no
+template engine and runs no foreign program.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 from model_export.errors import UnsupportedModel
-from model_export.probe_chat import probe_chat
-from service.bundle.formats import ChatFormat, Joint, PairFormat
+from model_export.introspect_chat import introspect_chat
+from service.bundle.formats import ChatFormat, PairFormat, TurnSeparator
 
 _LONGEST_DEFAULT = 2048
 _PLAIN_SEPARATOR = "\n\n"
@@ -56,7 +56,7 @@ def _pair_pad_id(tokenizer: Any, config: Any) -> int:
     raise UnsupportedModel("the tokenizer has neither a padding nor an end token; set pad_token in its configuration")
 
 
-def _chat_pad_id(tokenizer: Any, config: Any, joints: dict[Joint, str]) -> int:
+def _chat_pad_id(tokenizer: Any, config: Any, joints: dict[TurnSeparator, str]) -> int:
     """A decoder's padding: the model's own, else a token that no conversation can end with.
 
     Hugging Face pools the last token that is not padding. Where the model names none, it pools the last token; if we
@@ -123,10 +123,10 @@ def _find(ids: Sequence[int], part: Sequence[int], start: int) -> int:
 def _chat_format(tokenizer: Any, config: Any, length: int) -> ChatFormat:
     form = ChatFormat(max_length=length, joints={}, trim=False, control_tokens=_control_tokens(tokenizer), pad_id=0)
     if tokenizer.chat_template:
-        form = probe_chat(tokenizer, form)
+        form = introspect_chat(tokenizer, form)
     else:
         start, end = tokenizer.bos_token or "", tokenizer.eos_token or ""
-        joints: dict[Joint, str] = {
+        joints: dict[TurnSeparator, str] = {
             "start>user": start, "user>assistant": _PLAIN_SEPARATOR, "assistant>user": _PLAIN_SEPARATOR,
             "assistant>end": end,
         }  # fmt: skip

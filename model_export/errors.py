@@ -1,4 +1,4 @@
-"""What can go wrong offline, each with its cure in the message.
+"""The errors of export, each with its cure in the message.
 
 PluralityError
 └── ExportError

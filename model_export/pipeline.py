@@ -37,7 +37,7 @@ RANGE_TEXTS = 48
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a version goes and what it will be called."""
+    """The store, model name and alias to publish a version under."""
 
     store: Path
     name: str

@@ -77,7 +77,7 @@ def _finish(folder: Path, versions: Path) -> str:
 
 
 def is_whole(version: Path) -> bool:
-    """Whether every byte of a version is what its manifest says."""
+    """Whether every byte of a version matches its manifest."""
     try:
         read_verified(version)
     except BundleRejected:

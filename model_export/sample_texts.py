@@ -169,5 +169,5 @@ def _text(rng: random.Random, log_median: float) -> str:
 
 
 def sample_words(rng: random.Random, count: int) -> str:
-    """So many words, a few of them scraps of code, numbers and other scripts."""
+    """Draw words, a few of them fragments of code, numbers and other scripts."""
     return " ".join(rng.choice(_SCRAPS) if rng.random() < 0.04 else rng.choice(_WORDS) for _ in range(count))

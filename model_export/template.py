@@ -49,7 +49,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a template made of the conversations."""
+    """A template's renderings of the conversations."""
 
     texts: tuple[str | None, ...]
     """In order; None where the template refuses the conversation."""

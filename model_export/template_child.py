@@ -1,4 +1,4 @@
-"""Render one stranger's chat template, and nothing else: run as a script, by `template.py`, in a process of its own.
+"""Renders one untrusted chat template, and nothing else: started as a script by `template.py`, in a child process.
 
 Reads one request (JSON) from standard input and writes one answer (JSON) to standard output. Imports the standard
 library and Jinja only. Sets its own limits before it reads a word of the template.
@@ -42,7 +42,7 @@ _FIRST, *_OTHERS = _instants()
 
 
 class Clock:
-    """What a template sees of the time, which is never the machine's; remembers whether it looked."""
+    """The clock of a template, never the machine's; records whether the template read it."""
 
     def __init__(self) -> None:
         self.now = _FIRST
@@ -56,7 +56,7 @@ class Clock:
         return self.now.strftime(format)
 
     def others(self, talk: Talk) -> Sequence[datetime]:
-        """When else to render: at all instants for the first of an order of roles, at the next one for each later."""
+        """Further instants to render at: all for the first of an order of roles, the next one for each later."""
         order = tuple(turn["role"] for turn in talk)
         if order in self._orders:
             return [next(self._in_turn)]
@@ -79,7 +79,7 @@ class Generation(jinja2.ext.Extension):
 
 
 def environment(clock: Clock) -> ImmutableSandboxedEnvironment:
-    """What transformers renders with: a template sees the same names and spaces here."""
+    """A Jinja environment with the same names and white space rules as that of transformers."""
     made = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols]
     )

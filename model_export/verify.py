@@ -75,7 +75,7 @@ def check_fidelity(measured: Measured, precision: Precision) -> Fidelity:
 
 
 def compare(measured: Measured) -> Fidelity:
-    """What the manifest says of the file; finite logits are needed."""
+    """Compute the manifest's fidelity record; needs finite logits."""
     lost, gained, decided = _changed_sides(measured)
     return Fidelity(
         texts=len(measured.reference),

@@ -4,12 +4,12 @@ Read in this order:
 
     scoring.py      one request's story, top to bottom
     app.py          the composition root; server.py: the process and how it stops
-    domain.py       the values that travel; wire.py: items and pairs as JSON; errors.py: every way to fail
-    admission.py    the bounded gate
+    domain.py       the values that travel; wire.py: items and pairs as JSON; errors.py: every error
+    admission.py    bounds the items and tokens inside the service
     engine/         the runtime behind a protocol, what it costs here, and batching: policy (pure) and batcher (async)
-    bundle/         what a version is: manifest, tokenization, calibration, store; shared with training and export
-    versions/       which versions live in this process, from found to unloaded
-    drift/          what a version's rewards look like lately
+    bundle/         a version's files, manifest, tokenization, calibration, store; shared with training and export
+    versions/       the versions loaded in this process: load, swap, roll back, close
+    drift/          drift metrics of each version's rewards
     feedback/       people's votes, in SQL; experiments/: arms, shadows, reports, verdicts
     api/            HTTP, and the only place that knows it
     settings/       all settings; telemetry/: metrics and logs

@@ -1,4 +1,4 @@
-"""The plain values that travel between the stages of one request. No behavior, no HTTP, no model."""
+"""The plain values that the stages of a request pass on. No behavior, no HTTP, no model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ MODEL_NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 ModelName = Annotated[str, StringConstraints(pattern=MODEL_NAME_PATTERN)]
 Device = Literal["cpu", "cuda", "tensorrt"]
 """Where a model runs."""
-Scheduler = Literal["profile", "fixed"]
-"""How a queue is cut into engine calls."""
+Scheduler = Literal["profile", "fifo"]
+"""How a queue is divided into engine calls."""
 Role = Literal["system", "user", "assistant"]
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
@@ -54,9 +54,9 @@ class RawText:
 
     text: str
     special_tokens: bool
-    """Put the tokens around it that the tokenizer puts around one text; never a second BOS."""
+    """Whether to add the special tokens that the tokenizer adds to a single text; never a second BOS."""
     prompt: str | None = None
-    """Where the text begins with it: a model that reads prompt and response apart then can."""
+    """The prompt that the text begins with: needed by models that read prompt and response separately."""
 
     @property
     def characters(self) -> int:
@@ -77,7 +77,7 @@ class RawTokens:
 
 
 Item = ScoreItem | RawText | RawTokens
-"""Whatever can be scored. The native API and all training know ScoreItem only."""
+"""An item to score. The native API and all training know ScoreItem only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,21 +114,21 @@ class Reward:
 
 
 Outcome = Reward | PluralityError
-"""What became of one item: its reward, or its own error. Never a default."""
+"""The result of one item: its reward, or its own error. Never a default."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreQuery:
-    """What to score, with which model, until when."""
+    """Items to score, the model to score them with, and the deadline."""
 
     items: Sequence[Item]
     model: str | None
     """`name`, `name@alias` or `name@digest`; None is the default model."""
     deadline: float
     """On the event loop's monotonic clock, in seconds."""
-    cut: bool = True
-    """Whether an item that does not fit may be cut (and is reported so); otherwise it is that item's error."""
+    truncate: bool = True
+    """Whether an item longer than max_length is truncated (and reported so); otherwise it is that item's error."""
     traffic: bool = True
-    """Whether somebody asked for it: what the service scores for itself (shadow arms, votes) is no traffic to watch."""
+    """Whether a client asked for it; the service's own requests (shadow arms, votes) are not monitored."""
     block: bool = False
     """When the service is full: wait for room until the deadline instead of being refused."""

@@ -1,4 +1,4 @@
-"""Every way a score can fail, as types. Knows no HTTP: `service/api/errors.py` holds the one table.
+"""The errors of the service, as types. `service/api/errors.py` maps them to HTTP.
 
 PluralityError                   in plurality.core.errors
 ├── InvalidInput                 the caller's input; nothing was computed

@@ -14,7 +14,7 @@ from service.domain import Encoding, Item, Outcome, ScoreQuery
 from service.errors import DeadlineExceeded, InvalidInput, TextTooLong, TooManyItems, Unavailable
 from service.settings.groups import LimitSettings
 from service.versions.live import Live
-from service.versions.resident import ModelBundle
+from service.versions.resident import ResidentVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Scorer:
                 if not query.block:
                     bundle.check_wait(query.deadline, encoded)
                 outcomes = await self._run(bundle, encoded, query.deadline)
-            bundle.settled(outcomes, traffic=query.traffic)
+            bundle.record_outcomes(outcomes, traffic=query.traffic)
             if query.traffic:
                 bundle.observer.note(query.items, outcomes)
             return Scored(bundle.manifest, bundle.digest, outcomes)
@@ -83,13 +83,13 @@ class Scorer:
             with await self._enter(query, items=len(query.items), tokens=most):
                 return bundle.manifest, await self._encode(bundle, query)
 
-    async def _encode(self, bundle: ModelBundle, query: ScoreQuery) -> list[Encoding | InvalidInput]:
+    async def _encode(self, bundle: ResidentVersion, query: ScoreQuery) -> list[Encoding | InvalidInput]:
         try:
             async with asyncio.timeout(max(0.0, query.deadline - self._clock())):
                 encoded = await bundle.encode(query.items)
         except TimeoutError:
             raise DeadlineExceeded("the deadline passed while the texts were tokenized") from None
-        return encoded if query.cut else [_uncut(entry) for entry in encoded]
+        return encoded if query.truncate else [_require_untruncated(entry) for entry in encoded]
 
     async def _enter(self, query: ScoreQuery, *, items: int, tokens: int) -> Permit:
         if query.block:
@@ -109,7 +109,7 @@ class Scorer:
                 )
 
     async def _run(
-        self, bundle: ModelBundle, encoded: Sequence[Encoding | InvalidInput], deadline: float
+        self, bundle: ResidentVersion, encoded: Sequence[Encoding | InvalidInput], deadline: float
     ) -> list[Outcome]:
         """Queue what can be scored and wait; whoever leaves early takes the items out of the queue."""
         waiting = {
@@ -128,8 +128,8 @@ class Scorer:
                 future.cancel()
 
 
-def _uncut(entry: Encoding | InvalidInput) -> Encoding | InvalidInput:
-    """An item whose caller did not allow it to be cut."""
+def _require_untruncated(entry: Encoding | InvalidInput) -> Encoding | InvalidInput:
+    """Refuse a truncated item, for a caller that does not allow truncation."""
     if isinstance(entry, Encoding) and entry.cut_tokens:
         whole = len(entry) + entry.cut_tokens
         return TextTooLong(f"{whole} tokens; this model reads {len(entry)}: shorten the text, or allow it to be cut")

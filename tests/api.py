@@ -13,11 +13,11 @@ from service.settings import Settings, read_settings
 
 
 def settings_for(store: Path, **overrides: Any) -> Settings:
-    """Settings of a test: quick polling, quiet log, no child to probe each bundle in."""
+    """Settings of a test: quick polling, quiet log, no child process for dry runs."""
     base: dict[str, Any] = {
         "store": store,
         "log_level": "error",
-        "repository": {"poll_interval_s": 0.02, "probe": False},
+        "repository": {"poll_interval_s": 0.02, "dry_run": False},
     }
     return read_settings(base | overrides, {})
 

@@ -23,7 +23,7 @@ PURE = (
     "service/experiments/report.py",
     "service/experiments/rows.py",
     "service/experiments/verdict.py",
-    "service/drift/readings.py",
+    "service/drift/drift_metrics.py",
     "service/drift/window.py",
     "service/versions/states.py",
     "service/versions/aliases.py",

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from service.bundle.files import replacing
+
 
 @contextmanager
 def sink(output: Path | None) -> Iterator[IO[bytes]]:
@@ -13,7 +15,5 @@ def sink(output: Path | None) -> Iterator[IO[bytes]]:
     if output is None:
         yield sys.stdout.buffer
         return
-    partial = output.with_name(f".{output.name}.partial")
-    with partial.open("wb") as file:
+    with replacing(output) as file:
         yield file
-    partial.replace(output)

@@ -11,6 +11,7 @@ from plurality.evaluation import plots, text
 from plurality.evaluation.sample import Sample
 from plurality.evaluation.tables import Predictor, Results
 from plurality.evaluation.template import PAGE
+from service.bundle.files import replace_file
 
 _TEXTS = {
     "reliability": "Predicted against observed share by bin, both orders of every pair.",
@@ -26,9 +27,9 @@ def write_report(directory: Path, sample: Sample, models: Sequence[Predictor], r
     directory.mkdir(parents=True, exist_ok=True)
     drawn = _draw(directory, sample, models, results)
     page = directory / "report.html"
-    _write(page, _page(directory, sorted({path.stem for path in drawn}), results))
+    replace_file(page, _page(directory, sorted({path.stem for path in drawn}), results).encode())
     data = directory / "results.json"
-    _write(data, json.dumps(results.as_json(), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    replace_file(data, (json.dumps(results.as_json(), indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode())
     return [page, data, *drawn]
 
 
@@ -66,9 +67,3 @@ def _page(directory: Path, names: Sequence[str], results: Results) -> str:
         tests=list(text.correlation_tests(results)),
         extras={model.name: list(text.extras(model)) for model in results.models},
     )
-
-
-def _write(path: Path, content: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(content, encoding="utf-8")
-    partial.replace(path)

@@ -12,6 +12,7 @@ import numpy as np
 from plurality.synthetic.families import FAMILIES, Family, Kind, Task
 from plurality.synthetic.population import Population, make_population
 from plurality.synthetic.writing import Answer
+from service.bundle.files import replace_file
 
 _TRIES = 10_000
 
@@ -127,9 +128,8 @@ def write_jsonl(data: DemoData, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for name in ("train", "validation", "test"):
         pairs: Sequence[DemoPair] = getattr(data, name)
-        partial = directory / f".{name}.partial"
-        partial.write_text("".join(json.dumps(to_row(pair), sort_keys=True) + "\n" for pair in pairs), encoding="utf-8")
-        partial.replace(directory / f"{name}.jsonl")
+        lines = "".join(json.dumps(to_row(pair), sort_keys=True) + "\n" for pair in pairs)
+        replace_file(directory / f"{name}.jsonl", lines.encode())
 
 
 def _pair(

@@ -125,7 +125,7 @@ class Caller:
     ) -> ScoreQuery:
         deadline = self._deadline(request, manners, timeout_s)
         block = self._manner(request, manners) == "block"
-        return ScoreQuery(items, self.resolve(model), deadline, cut=cut, block=block)
+        return ScoreQuery(items, self.resolve(model), deadline, truncate=cut, block=block)
 
     def _deadline(self, request: Request, manners: Manners, timeout_s: float | None) -> float:
         """On the loop's clock."""

@@ -8,7 +8,7 @@ from service.bundle.calibrate import UNCALIBRATED, Calibrator, expected_disagree
 from service.bundle.manifest import Manifest
 from service.domain import Outcome, Reward
 from service.scoring import Scored
-from service.versions.resident import ModelBundle
+from service.versions.resident import ResidentVersion
 from service.versions.snapshot import Snapshot
 from service.versions.states import RESIDENT, State, VersionStatus
 from service.wire import item
@@ -120,7 +120,7 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
-def _served(bundle: ModelBundle, aliases: list[str], status: VersionStatus) -> Json:
+def _served(bundle: ResidentVersion, aliases: list[str], status: VersionStatus) -> Json:
     manifest = bundle.manifest
     return {
         "model": model(manifest, bundle.digest),

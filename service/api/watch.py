@@ -42,7 +42,7 @@ def watch_routes(live: Live, watch: Watch) -> Surface:
 
     @router.get("/watch", responses=described, summary="Drift, saturation, length and spread of rewards, by version")
     async def watched() -> Response:
-        bundles, readings = live.snapshot.bundles(), watch.readings()
+        bundles, readings = live.snapshot.resident, watch.readings()
         versions = [
             {"model": replies.model(bundle.manifest, digest), "readings": readings.get(digest, {})}
             for digest, bundle in bundles.items()

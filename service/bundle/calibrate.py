@@ -1,7 +1,7 @@
-"""From a difference of rewards to a preference probability. Pure maths on floats; fitting is offline.
+"""Turns a difference of rewards into a preference probability. Pure maths on floats; fitting is offline.
 
-Every calibrator is antisymmetric, P(a,b) + P(b,a) = 1, and monotone in the difference: whoever is written first, and a
-larger reward, never change what it says.
+Every calibrator is antisymmetric, P(a,b) + P(b,a) = 1, and monotone in the difference: the order of the responses does
+not matter, and a larger reward never gives a smaller probability.
 """
 
 import math

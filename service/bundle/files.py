@@ -1,4 +1,4 @@
-"""Writing that survives a crash: every file is whole and on the disk before a rename makes it visible."""
+"""Writes files that survive a crash: each is whole and on the disk before a rename makes it visible."""
 
 import fcntl
 import os
@@ -21,15 +21,25 @@ def write_file(path: Path, chunks: Iterable[bytes]) -> None:
         os.fsync(target.fileno())
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Put a file in another's place: a reader sees the old bytes or the new ones, even after a crash."""
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Write a file that takes the place of `path` at the end: a reader sees the old bytes or all of the new ones."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        write_file(temporary, [data])
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
         temporary.rename(path)
         sync_directory(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Replace a file by these bytes, as `replacing` does."""
+    with replacing(path) as file:
+        file.write(data)
 
 
 def lock_file(path: Path) -> IO[str]:
@@ -59,7 +69,7 @@ def sync_directory(path: Path) -> None:
 
 @contextmanager
 def staging(directory: Path) -> Iterator[Path]:
-    """A folder of its own beside where its content is to go; whatever is left in it goes at the end."""
+    """Make a temporary folder on the file system of `directory`; removed with its content at the end."""
     folder = directory / STAGING / uuid.uuid4().hex
     try:
         folder.mkdir(parents=True)
@@ -69,12 +79,12 @@ def staging(directory: Path) -> Iterator[Path]:
 
 
 def clear_staging(directory: Path) -> None:
-    """Remove what was staged; only its holder may, under the lease."""
+    """Remove all staged folders. Call it under the lease only."""
     shutil.rmtree(directory / STAGING, ignore_errors=True)
 
 
 def make_visible(staged: Path, target: Path) -> None:
-    """Rename a complete folder to where it belongs, read-only."""
+    """Rename a complete folder to its final place, read-only."""
     for path in staged.iterdir():
         path.chmod(0o444)
     sync_directory(staged)
@@ -84,6 +94,6 @@ def make_visible(staged: Path, target: Path) -> None:
 
 
 def set_aside(directory: Path, folder: Path) -> None:
-    """Take a version out of sight in one step; `folder` is one that `staging` made."""
+    """Move a version out of sight in one step, into a folder that `staging` made."""
     directory.chmod(0o755)  # a folder's own `..` changes when it moves
     directory.rename(folder / f"gone-{directory.name}")

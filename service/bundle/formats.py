@@ -1,7 +1,7 @@
-"""How (prompt, response) becomes the model's input: data in the manifest, never code.
+"""The input format that turns (prompt, response) into a model's input: data in the manifest, never code.
 
-A chat template is a program; running a stranger's program in the service is a hole. At import it is probed once
-and kept as the literal text between the turns (`model_export/detect_format.py`), which is all that rendering needs.
+A chat template is a program; running a foreign program in the service is a security hole. So it is introspected once,
+at import, and kept as the literal text between the turns (`model_export/detect_format.py`): rendering needs no more.
 """
 
 from functools import cached_property
@@ -11,13 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 MaxLength = Annotated[int, Field(ge=8, le=131_072)]
-Joint = Literal[
+TurnSeparator = Literal[
     "start>system", "start>user", "system>user", "user>assistant", "user>response", "assistant>user", "assistant>end",
 ]  # fmt: skip
 Turn = Literal["system", "user", "assistant", "response"]
 """A role; or the last turn, which is the assistant's and which some templates treat differently."""
 Edge = Literal["kept", "newlines", "spaces"]
-"""What a template strips there: nothing, line feeds, or white space of any kind."""
+"""Stripped by a template from one end of a turn: nothing, line feeds, or white space of any kind."""
 
 
 class Closed(BaseModel):
@@ -42,7 +42,7 @@ class PairFormat(Closed):
     token_types: bool
     """Whether the model tells prompt and response apart by token type (0 and 1)."""
     unknown_id: TokenId | None = None
-    """What a text's unknown characters become; some tokenizers pad with it too."""
+    """The token of unknown characters; some tokenizers pad with it too."""
 
     @cached_property
     def control_ids(self) -> frozenset[int]:
@@ -51,13 +51,13 @@ class PairFormat(Closed):
 
 
 class Trim(Closed):
-    """What a template strips from a turn's two ends."""
+    """The white space that a template strips from both ends of a turn."""
 
     left: Edge = "kept"
     right: Edge = "kept"
 
     def apply(self, text: str) -> str:
-        """The turn's text as the template writes it."""
+        """Strip a turn's text as the template does."""
         if self.left != "kept":
             text = text.lstrip("\n" if self.left == "newlines" else None)
         if self.right != "kept":
@@ -75,7 +75,7 @@ class ChatFormat(Closed):
     kind: Literal["chat"] = "chat"
     max_length: MaxLength
     """Tokens per item, template included."""
-    joints: dict[Joint, str]
+    joints: dict[TurnSeparator, str]
     """The text between two turns, by the roles on its two sides. Without "user>response", "user>assistant" is it."""
     trim: bool | dict[Turn, Trim]
     """Whether the template strips white space around each turn; or what it strips from which."""
@@ -86,7 +86,7 @@ class ChatFormat(Closed):
     pad_id: TokenId
 
     def trim_of(self, turn: Turn) -> Trim:
-        """What is stripped from such a turn."""
+        """The white space that is stripped from a turn of this kind."""
         if isinstance(self.trim, bool):
             return _STRIPPED if self.trim else _KEPT
         return self.trim.get(turn, _KEPT)

@@ -1,4 +1,4 @@
-"""Which versions a store may forget, and forgetting them so that no reader meets half a version."""
+"""Finds versions that a store may delete, and deletes them so that no reader meets half a version."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from service.errors import PublishError
 
 @dataclass(frozen=True, slots=True)
 class Age:
-    """A version and when it came to be in the store."""
+    """A version and the time of its publication."""
 
     digest: str
     published: float
@@ -21,19 +21,19 @@ class Age:
 
 
 def named(pointer: Pointer | None) -> frozenset[str]:
-    """Versions that a pointer names: behind its aliases, or where a rollback of one may go."""
+    """Versions that a pointer names, as the target of an alias or of its rollback."""
     if pointer is None:
         return frozenset()
     return frozenset(pointer.aliases.values()).union(*pointer.history.values())
 
 
 def collectable(versions: Iterable[Age], keep: Collection[str], *, newest: int, grace_s: float, now: float) -> set[str]:
-    """What may go: not kept, not among the newest, older than the grace time.
+    """Digests that may be deleted: not kept, not among the newest, older than the grace time.
 
     Args:
-        keep: digests that stay whatever their age.
+        keep: digests that stay at any age.
         newest: how many of the latest stay.
-        grace_s: how long a version stays for those who were just told of it.
+        grace_s: how long every version stays, for readers that are about to open it.
         now: seconds since the epoch.
     """
     ordered = sorted(versions, key=lambda version: (version.published, version.digest), reverse=True)
@@ -45,10 +45,10 @@ def collectable(versions: Iterable[Age], keep: Collection[str], *, newest: int, 
 
 
 def find_collectable(directory: Path, *, newest: int, grace_s: float, now: float) -> list[str]:
-    """The versions of one model that may go, sorted.
+    """The versions of one model that may be deleted, sorted.
 
     Raises:
-        BundleRejected: the pointer cannot be read: then nothing may.
+        BundleRejected: the pointer cannot be read: then none may be.
         PublishError: the store cannot be read.
     """
     keep = named(current_pointer(directory))
@@ -60,7 +60,7 @@ def find_collectable(directory: Path, *, newest: int, grace_s: float, now: float
 
 
 def collect(directory: Path, digests: Collection[str]) -> None:
-    """Remove versions, each in one step for whoever reads. Call it inside `writer`.
+    """Delete versions, each in one step as readers see it. Call it inside `writer`.
 
     Raises:
         PublishError: the file system refuses.

@@ -97,7 +97,7 @@ class Calibration(Closed):
 
     @cached_property
     def calibrator(self) -> Calibrator:
-        """As a function."""
+        """The calibration as a function."""
         return Calibrator(self.temperature, self.exponent or 1.0, self.knots, self.sources)
 
 
@@ -128,7 +128,7 @@ class Golden(Closed):
 
 
 class Quantization(Closed):
-    """How an int8 file holds its matrices, and so which integer products a CPU must compute exactly."""
+    """The quantization of an int8 file's matrices, and so the integer products that a CPU must compute exactly."""
 
     activations: Literal["uint8"] = "uint8"
     """Quantized at run time with one scale a tensor."""
@@ -143,7 +143,7 @@ UNBOUNDED = Quantization(largest_pair=254)
 
 
 class Fidelity(Closed):
-    """How near this file's rewards are to the checkpoint's, through the service's own tokenizer and runner."""
+    """The differences of this file's rewards to the checkpoint's, through the service's own tokenizer and engine."""
 
     texts: int = Field(gt=0)
     reference: Literal["torch", "onnx-fp32"]
@@ -157,7 +157,7 @@ class Fidelity(Closed):
 
 
 class Provenance(Closed):
-    """Where the version came from."""
+    """The source, code version and training data of a version."""
 
     source: str
     """Checkpoint name or hub id. Never a path of somebody's machine."""
@@ -167,7 +167,7 @@ class Provenance(Closed):
 
 
 class Manifest(Closed):
-    """What a model version is. Its directory is named by the sha256 of this file's bytes."""
+    """The description of a model version. Its directory is named by the sha256 of this file's bytes."""
 
     schema_version: Literal[1] = 1
     model: ModelName
@@ -197,7 +197,7 @@ class Manifest(Closed):
 
     @property
     def integer_products(self) -> Quantization | None:
-        """What the machine's 8-bit arithmetic must do for this version; None where it has no part in it."""
+        """The 8-bit arithmetic that this version needs from the machine; None where it needs none."""
         return self.quantization or (UNBOUNDED if self.precision == "int8" else None)
 
     def file(self, name: str) -> FileEntry:

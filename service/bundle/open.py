@@ -1,4 +1,4 @@
-"""From a directory to a model that can run: verify, parse, open, prove with the golden inputs. Blocking.
+"""Opens a bundle as a model that can run: verify, parse, open, check the golden inputs. Blocking.
 
 Serving, `plurality score`, export and verification all load through here.
 """
@@ -25,7 +25,7 @@ TOKENIZER_FILE = "tokenizer.json"
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """One version, ready to run. Whoever loads it closes its backend."""
+    """One version, ready to run. The caller that loads it closes its backend."""
 
     digest: str
     manifest: Manifest
@@ -34,11 +34,11 @@ class LoadedModel:
 
     @property
     def pad_id(self) -> int:
-        """The id that fills a row up."""
+        """The token id of padding."""
         return self.manifest.input_format.pad_id
 
     def score(self, encodings: Sequence[Encoding]) -> list[Outcome]:
-        """Rewards of one engine call; an item whose logit is NaN or infinite has that as its own error.
+        """Score a batch in one engine call; an item with a NaN or infinite logit has its own error.
 
         Raises:
             EngineError: the runtime failed; there is no reward for any of them.
@@ -53,7 +53,7 @@ class LoadedModel:
 
 
 def load_model(directory: Path, *, device: Device = "cpu", threads: int | None = None) -> LoadedModel:
-    """Verify and open a version, then prove it on its golden inputs.
+    """Verify and open a version, then check it on its golden inputs.
 
     Raises:
         BundleRejected: with the reason; nothing stays open.

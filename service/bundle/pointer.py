@@ -1,4 +1,4 @@
-"""The pointer file: which versions are desired, under which alias. `<store>/<model>/pointer.json`."""
+"""The pointer file `<store>/<model>/pointer.json`: the desired version of each alias."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from service.errors import BundleRejected
 
 POINTER_NAME = "pointer.json"
 DEFAULT_ALIAS = "stable"
-"""What answers a request that names no version."""
+"""The alias of a request that names no version."""
 MAX_POINTER_BYTES = 1 * 2**20
 MAX_HISTORY = 4
 

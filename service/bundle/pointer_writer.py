@@ -1,4 +1,4 @@
-"""The one place where aliases are written: by the publisher, by the command line, and by a server that is a writer.
+"""Writes aliases, for the publisher, the command line, and a server that is configured as writer.
 
 The lease is a lock that the kernel drops when its holder dies; the pointer is replaced as a whole, and remembers
 which versions each alias named before.
@@ -22,14 +22,14 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 @contextmanager
 def writer(store: Path, model: str, *, new: bool = True) -> Iterator[Path]:
-    """Hold the right to write one model; yields its directory, free of what a writer that died left there.
+    """Take the lease to write one model; yields its directory, without the leftovers of a writer that died.
 
     Args:
         new: whether it may be a model that the store does not have yet.
 
     Raises:
         UnknownModel: it is new and may not be.
-        StoreBusy: somebody else is writing it.
+        StoreBusy: another process is writing it.
         PublishError: the store cannot be written.
     """
     directory = store / model
@@ -74,7 +74,7 @@ def is_version(path: Path) -> bool:
 
 
 def find_version(directory: Path, which: str) -> str:
-    """A full digest from an alias or from the first digits of a digest.
+    """Resolve an alias, or the first digits of a digest, to a full digest.
 
     Raises:
         UnknownModel: none or several match.
@@ -104,7 +104,7 @@ def set_aliases(directory: Path, changes: Mapping[str, str | None]) -> Pointer:
 
 
 def moved(before: Pointer | None, changes: Mapping[str, str | None]) -> Pointer:
-    """A pointer after changes of its aliases, remembering where each was; raises PublishError where it is not valid."""
+    """The next pointer, with changed aliases and their old targets in its history; raises PublishError if not valid."""
     old = before.aliases if before else {}
     history = dict(before.history) if before else {}
     for alias, digest in changes.items():
@@ -115,7 +115,7 @@ def moved(before: Pointer | None, changes: Mapping[str, str | None]) -> Pointer:
 
 
 def roll_back(directory: Path, alias: str) -> Pointer:
-    """Move an alias to the version that it named before; once more goes back one further. Call it inside `writer`.
+    """Move an alias to the version that it named before; a second call moves it one further. Call it inside `writer`.
 
     Raises:
         RollbackImpossible: the alias never named another version, or that one is not in the store any more.
@@ -132,7 +132,7 @@ def roll_back(directory: Path, alias: str) -> Pointer:
 
 
 def former_version(pointer: Pointer | None, alias: str) -> str | None:
-    """Where a rollback of an alias goes."""
+    """The target of a rollback of an alias; None: there is none."""
     return next(iter(pointer.history.get(alias, ())), None) if pointer else None
 
 

@@ -1,4 +1,4 @@
-"""A store behind a URL (s3://, gs://, any that fsspec knows), read-only: its pointers and its versions.
+"""Reads the pointers and versions of a store behind a URL (s3://, gs://, any that fsspec knows).
 
 Nothing that comes from there is trusted before its digest is checked. Credentials come from the environment, as the
 store's own library reads them; they are in no setting, no URL and no log.
@@ -28,11 +28,11 @@ _PATIENCE = {"config_kwargs": {"connect_timeout": 5, "read_timeout": 30, "retrie
 
 
 class RemoteUnavailable(Exception):
-    """The remote store cannot be read now. Holds the kind of error alone: messages of libraries may hold more."""
+    """The remote store cannot be read now. It names the type of the error only: messages may hold credentials."""
 
 
 def open_remote(url: str) -> tuple[Any, str]:
-    """The file system and the root path of a URL. Nothing is asked of it yet.
+    """The file system and the root path of a URL, without any request to it.
 
     Raises:
         ConfigurationError: no such protocol, its library is not installed, or the URL holds credentials.
@@ -61,7 +61,7 @@ class RemoteStore:
         self._system, self._root = open_remote(url)
 
     def pointers(self) -> dict[str, Pointer | BundleRejected]:
-        """Every model's pointer, or what is wrong with it.
+        """Every model's pointer, or its error.
 
         Raises:
             RemoteUnavailable.
@@ -127,7 +127,7 @@ class RemoteStore:
         return data
 
     def _ask(self, question: Callable[[], Any]) -> Any:
-        """Ask the library; whatever it raises but a missing file is one thing to us."""
+        """Call the library; every error but a missing file becomes RemoteUnavailable."""
         try:
             return question()
         except FileNotFoundError:

@@ -43,7 +43,7 @@ def model_names(store: Path) -> list[str]:
 
 
 def version_directory(store: Path, model: str, digest: str) -> Path:
-    """Where a version lives. Both names are validated by their patterns before they come here."""
+    """The directory of a version. Callers have validated both names by their patterns."""
     return store / model / VERSIONS / digest
 
 

@@ -1,7 +1,7 @@
-"""Render and tokenize: the one definition that training, export, verification and serving share.
+"""Renders and tokenizes items: the one definition that training, export, verification and serving share.
 
-What does not fit max_length is cut from the left of the prompt; only when no prompt is left, from the left of the
-response, so that an answer's end is always read. A cut is always reported.
+Items longer than max_length are truncated from the left of the prompt; only when no prompt is left, from the left of
+the response, so that the end of an answer is always read. Truncation is always reported.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from tokenizers import Encoding as RawEncoding
 from tokenizers import Tokenizer
 
-from service.bundle.formats import ChatFormat, Joint, PairFormat, Turn
+from service.bundle.formats import ChatFormat, PairFormat, Turn, TurnSeparator
 from service.bundle.tokenize_raw import as_pair, encode_texts, encode_tokens
 from service.domain import Encoding, Item, Message, Prompt, RawText, RawTokens, Role, ScoreItem
 from service.errors import ControlTokenInText, InvalidInput, UnsupportedConversation
@@ -29,8 +29,8 @@ class ItemTokenizer:
     format: PairFormat | ChatFormat
     share_prompts: bool = True
     """Tokenize what several items of one call share once."""
-    cuts: frozenset[str] = frozenset()
-    """Joints of a chat format that a chat may be cut before."""
+    split_points: frozenset[str] = frozenset()
+    """Separators of a chat format before which a chat may be split and tokenized in two parts."""
 
     @classmethod
     def from_json(cls, tokenizer_json: str, input_format: PairFormat | ChatFormat) -> "ItemTokenizer":
@@ -40,8 +40,8 @@ class ItemTokenizer:
         tokenizer.no_padding()
         # In a pair the control tokens are ours to place: "[SEP]" inside a text is text.
         tokenizer.encode_special_tokens = input_format.kind == "pair"
-        cuts = seams(tokenizer, input_format.joints.values()) if isinstance(input_format, ChatFormat) else frozenset()
-        return cls(tokenizer, input_format, cuts=cuts)
+        separators = input_format.joints.values() if isinstance(input_format, ChatFormat) else ()
+        return cls(tokenizer, input_format, split_points=safe_split_points(tokenizer, separators))
 
     def encode(self, items: Sequence[Item]) -> list[Encoded]:
         """One result per item, in order: its encoding, or the reason why it has none.
@@ -56,7 +56,9 @@ class ItemTokenizer:
     def _encode_items(self, items: Sequence[ScoreItem]) -> list[Encoded]:
         if isinstance(self.format, PairFormat):
             return _encode_pairs(self.tokenizer, self.format, items, share=self.share_prompts)
-        return _encode_chats(self.tokenizer, self.format, items, self.cuts if self.share_prompts else frozenset())
+        return _encode_chats(
+            self.tokenizer, self.format, items, self.split_points if self.share_prompts else frozenset()
+        )
 
     def _encode_texts(self, items: Sequence[RawText]) -> list[Encoded]:
         if isinstance(self.format, PairFormat) and not all(item.special_tokens for item in items):
@@ -113,7 +115,7 @@ def _flatten(prompt: Prompt) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A conversation as one string, with the places where cutting may happen (in characters)."""
+    """A conversation as one string, with the character ranges that may be truncated."""
 
     text: str
     prompt_start: int
@@ -134,11 +136,11 @@ def render_chat(item: ScoreItem, form: ChatFormat) -> Rendered:
     parts: list[str] = []
     before: Role | str = "start"
     for turn in turns:
-        parts += [_joint(form, before, turn.role), _content(form, turn.role, turn.content)]
+        parts += [_separator(form, before, turn.role), _content(form, turn.role, turn.content)]
         before = turn.role
     last = "response" if before == "user" and "user>response" in form.joints else "assistant"
-    parts += [_joint(form, before, last), _content(form, "response", item.response)]
-    parts.append(_joint(form, "assistant", "end"))
+    parts += [_separator(form, before, last), _content(form, "response", item.response)]
+    parts.append(_separator(form, "assistant", "end"))
     lengths = [len(part) for part in parts]
     return Rendered(
         text="".join(parts),
@@ -149,9 +151,9 @@ def render_chat(item: ScoreItem, form: ChatFormat) -> Rendered:
     )
 
 
-def _joint(form: ChatFormat, before: str, after: str) -> str:
+def _separator(form: ChatFormat, before: str, after: str) -> str:
     joints: dict[str, str] = {str(key): text for key, text in form.joints.items()}
-    key: Joint | str = f"{before}>{after}"
+    key: TurnSeparator | str = f"{before}>{after}"
     if key not in joints:
         known = ", ".join(sorted(joints))
         raise UnsupportedConversation(f"the model's chat format has no turn {key}; it has {known}")
@@ -173,25 +175,25 @@ def _content(form: ChatFormat, turn: Turn, text: str) -> str:
     return form.trim_of(turn).apply(text)
 
 
-def seams(tokenizer: Tokenizer, joints: Iterable[str]) -> frozenset[str]:
-    """Joints that a chat may be cut before without changing a single token, whatever stands on either side.
+def safe_split_points(tokenizer: Tokenizer, separators: Iterable[str]) -> frozenset[str]:
+    """Find the separators before which a chat may be split without changing a token, for any texts around them.
 
-    A tokenizer finds its added tokens first and treats what lies between them by itself. So a cut before a joint is
-    exact if the joint begins with an added token that takes no white space from its left and is not normalized, and if
-    no added token could lie across the cut.
+    A tokenizer finds its added tokens first and tokenizes the texts between them independently. So a split before a
+    separator is exact if the separator begins with an added token that takes no white space from its left and is not
+    normalized, and if no added token could lie across the split.
     """
     added = tokenizer.get_added_tokens_decoder().values()
     clean = [token.content for token in added if not (token.lstrip or token.normalized or token.single_word)]
     across = {token.content[i:] for token in added for i in range(1, len(token.content))}
     return frozenset(
-        joint
-        for joint in joints
-        if any(joint.startswith(text) for text in clean) and not any(joint.startswith(tail) for tail in across)
+        separator
+        for separator in separators
+        if any(separator.startswith(text) for text in clean) and not any(separator.startswith(tail) for tail in across)
     )
 
 
 def _encode_chats(
-    tokenizer: Tokenizer, form: ChatFormat, items: Sequence[ScoreItem], cuts: frozenset[str]
+    tokenizer: Tokenizer, form: ChatFormat, items: Sequence[ScoreItem], split_points: frozenset[str]
 ) -> list[Encoded]:
     rendered: list[Rendered | InvalidInput] = []
     for item in items:
@@ -200,18 +202,19 @@ def _encode_chats(
         except InvalidInput as error:
             rendered.append(error)
     good = [entry for entry in rendered if isinstance(entry, Rendered)]
-    tokens = iter(_tokenize_chats(tokenizer, good, cuts))
-    return [_cut_chat(next(tokens), entry, form) if isinstance(entry, Rendered) else entry for entry in rendered]
+    tokens = iter(_tokenize_chats(tokenizer, good, split_points))
+    return [_truncate_chat(next(tokens), entry, form) if isinstance(entry, Rendered) else entry for entry in rendered]
 
 
 def _tokenize_chats(
-    tokenizer: Tokenizer, chats: Sequence[Rendered], cuts: frozenset[str]
+    tokenizer: Tokenizer, chats: Sequence[Rendered], split_points: frozenset[str]
 ) -> list[tuple[list[int], list[int]]]:
     """(ids, first characters) of each chat; a prompt that several chats begin with is tokenized once."""
     prompts = Counter(chat.text[: chat.prompt_end] for chat in chats)
     pieces = [
         (chat.text[: chat.prompt_end], chat.text[chat.prompt_end :])
-        if chat.text[chat.prompt_end : chat.response_start] in cuts and prompts[chat.text[: chat.prompt_end]] > 1
+        if chat.text[chat.prompt_end : chat.response_start] in split_points
+        and prompts[chat.text[: chat.prompt_end]] > 1
         else (chat.text,)
         for chat in chats
     ]
@@ -231,7 +234,7 @@ def _joined(raw: Sequence[RawEncoding], parts: Sequence[str]) -> tuple[list[int]
     return ids, starts
 
 
-def _cut_chat(tokens: tuple[list[int], list[int]], rendered: Rendered, form: ChatFormat) -> Encoded:
+def _truncate_chat(tokens: tuple[list[int], list[int]], rendered: Rendered, form: ChatFormat) -> Encoded:
     ids, starts = tokens
     cut = max(0, len(ids) - form.max_length)
     if cut == 0:

@@ -1,6 +1,6 @@
-"""Whole texts and token ids, as other servers' clients send them: read as they are, or refused.
+"""Encodes whole texts and token ids, as clients of other servers send them, or refuses them.
 
-What does not fit max_length is cut from the left of the text, so that its end is always read.
+Texts longer than max_length are truncated from the left, so that their end is always read.
 """
 
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from service.bundle.formats import ChatFormat, PairFormat
 from service.domain import Encoding, RawText, RawTokens, ScoreItem
 from service.errors import ControlTokenInText, InvalidInput, TextTooLong, UnsupportedConversation
 
-_PROBES = ("a", "1", ".", "A", "0", "c", "\u4e2d", " ")
+_SAMPLES = ("a", "1", ".", "A", "0", "c", "\u4e2d", " ")
 LEAST_OVERLAP = 32
-"""Characters: so many do not begin a text by chance as the prompt ends."""
+"""Characters: a shorter overlap of prompt and text may be chance."""
 
 
 def as_pair(item: RawText) -> ScoreItem | InvalidInput:
-    """A text whose prompt is known, for a model that reads prompt and response apart.
+    """Split a text after its prompt, for a model that reads prompt and response separately.
 
     A trainer that had to cut a long prompt from its left sends a text that begins with the prompt's end; the whole
     prompt is at hand, so that is what is scored.
@@ -70,7 +70,7 @@ def encode_texts(
 
 
 def encode_tokens(tokenizer: Tokenizer, form: PairFormat | ChatFormat, item: RawTokens) -> Encoding | InvalidInput:
-    """Ids as they are. Never cut: where a prompt ends is not known."""
+    """Take ids as they are. Never truncated: the end of the prompt is not known."""
     if not item.ids:
         return InvalidInput("no tokens: there is nothing to score")
     known = tokenizer.get_vocab_size(with_added_tokens=True)
@@ -84,13 +84,13 @@ def encode_tokens(tokenizer: Tokenizer, form: PairFormat | ChatFormat, item: Raw
 def _around_one_text(
     tokenizer: Tokenizer, form: PairFormat | ChatFormat
 ) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """What the tokenizer puts before and after a single text; None where no probe tells."""
+    """The special tokens before and after a single text; None where no sample text shows them."""
     if isinstance(form, PairFormat):
         return form.start_ids, form.end_ids
     if not tokenizer.encode("").ids:
         return (), ()
-    for probe in _PROBES:
-        bare, full = tokenizer.encode(probe, add_special_tokens=False).ids, tokenizer.encode(probe).ids
+    for sample in _SAMPLES:
+        bare, full = tokenizer.encode(sample, add_special_tokens=False).ids, tokenizer.encode(sample).ids
         places = [place for place in range(len(full) - len(bare) + 1) if full[place : place + len(bare)] == bare]
         if bare and len(places) == 1:
             return tuple(full[: places[0]]), tuple(full[places[0] + len(bare) :])
@@ -123,7 +123,7 @@ def _framed(
 
 
 def _second_segment(ids: tuple[int, ...], form: PairFormat | ChatFormat) -> int:
-    """Where the response's token type begins: after the separator, which no text can hold."""
+    """The index at which the second token type begins: after the separator, which no text can hold."""
     if isinstance(form, ChatFormat) or not form.token_types:
         return len(ids)
     between, first = form.between_ids, len(form.start_ids)

@@ -1,1 +1,1 @@
-"""What a version's rewards look like lately: drift, saturation, length, spread. No text is kept."""
+"""Monitors the rewards of loaded versions: drift, saturation, length, spread. No text is kept."""

@@ -1,19 +1,21 @@
-"""The metrics of the reward watch: each figure of a version's window as a gauge, and the groups that it has seen."""
+"""Exports the drift metrics of each version as Prometheus gauges, and counts its groups."""
 
 from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from service.drift.readings import READINGS
+from service.drift.drift_metrics import DRIFT_METRICS
 
 _LABELS = ("model", "version")
 
 
 class Gauges:
-    """The instruments of one process; a version's series exist while it is loaded and where there is a figure."""
+    """The gauges of one process; a version has a series while it is loaded and the metric has a value."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._figures = {name: Gauge(f"rm_{name}", text, _LABELS, registry=registry) for name, text in READINGS.items()}
+        self._figures = {
+            name: Gauge(f"rm_{name}", text, _LABELS, registry=registry) for name, text in DRIFT_METRICS.items()
+        }
         self._groups = Counter(
             "rm_groups", "Prompts with two or more responses in a request.", _LABELS, registry=registry
         )
@@ -25,7 +27,7 @@ class Gauges:
         self._collapsed.labels(model, version)
 
     def set(self, model: str, version: str, readings: Mapping[str, float], *, groups: int, collapsed: int) -> None:
-        """Set the gauges that have a figure, remove the others, and count the new groups."""
+        """Set the gauges that have a value, remove the others, and count the new groups."""
         for name, gauge in self._figures.items():
             if name in readings:
                 gauge.labels(model, version).set(readings[name])

@@ -1,4 +1,4 @@
-"""Watches the rewards of every loaded version: a window of each, read once a period, off the event loop."""
+"""Computes the drift metrics of every loaded version once a period, off the event loop."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry
 
 from service.bundle.manifest import Manifest
 from service.domain import Item, Outcome
+from service.drift.drift_metrics import DriftMetrics, ReferenceStats, read
 from service.drift.gauges import Gauges
-from service.drift.readings import Readings, Yardstick, read
 from service.drift.window import Window
 from service.settings.groups import WatchSettings
 from service.telemetry.logs import get_logger
@@ -19,19 +19,19 @@ from service.telemetry.metrics import SHORT_DIGEST
 
 @dataclass(slots=True, eq=False)
 class Watched:
-    """One version's window and its last figures; a `service.versions.resident.Observer`."""
+    """One version's window and its last metrics; a `service.versions.resident.Observer`."""
 
     labels: tuple[str, str]
     window: Window
-    yardstick: Yardstick
+    reference_stats: ReferenceStats
     changed: float
-    """When its figures changed last."""
+    """When its metrics changed last."""
     close: Callable[[], None]
-    """To be called when the version is retired."""
+    """Called when the version is retired."""
     noted: int = 0
     groups: int = 0
     collapsed: int = 0
-    readings: Readings = field(default_factory=dict)
+    readings: DriftMetrics = field(default_factory=dict)
 
     def note(self, items: Sequence[Item], outcomes: Sequence[Outcome]) -> None:
         """Append a request's rewards to the window."""
@@ -39,7 +39,7 @@ class Watched:
 
 
 class Watch:
-    """Owns the windows and figures of all loaded versions."""
+    """Owns the windows and drift metrics of all loaded versions."""
 
     def __init__(self, settings: WatchSettings, clock: Callable[[], float], registry: CollectorRegistry) -> None:
         self._settings = settings
@@ -51,7 +51,7 @@ class Watch:
         """Begin a window for a version that was just loaded; its `close` ends it."""
         window = Window(self._settings, reference_std=manifest.reward_statistics.std)
         labels = (manifest.model, digest[:SHORT_DIGEST])
-        entry = Watched(labels, window, Yardstick.of(manifest), self._clock(), partial(self._forget, digest))
+        entry = Watched(labels, window, ReferenceStats.of(manifest), self._clock(), partial(self._forget, digest))
         self._watched[digest] = entry
         self._gauges.add(*labels)
         return entry
@@ -62,7 +62,7 @@ class Watch:
             await asyncio.sleep(self._settings.period_s)
             try:
                 await self.refresh()
-            except Exception as error:  # noqa: BLE001 - the watch must outlive a figure that cannot be had
+            except Exception as error:  # noqa: BLE001 - monitoring outlives a metric that cannot be computed
                 get_logger(__name__).error("watch_failed", error=repr(error))
 
     async def refresh(self) -> None:
@@ -70,8 +70,8 @@ class Watch:
         for digest, entry in list(self._watched.items()):
             await self._read(digest, entry)
 
-    def readings(self) -> Mapping[str, Readings]:
-        """The last figures of each loaded version by its digest; empty ones until there are enough rewards."""
+    def readings(self) -> Mapping[str, DriftMetrics]:
+        """The last metrics of each loaded version by digest; empty until there are enough rewards."""
         return {digest: entry.readings for digest, entry in self._watched.items()}
 
     def _forget(self, digest: str) -> None:
@@ -79,17 +79,17 @@ class Watch:
             self._gauges.remove(*entry.labels)
 
     async def _read(self, digest: str, entry: Watched) -> None:
-        view, now = entry.window.view(), self._clock()
-        if view.noted != entry.noted:
-            readings = await asyncio.to_thread(read, view, entry.yardstick, self._settings)
+        window, now = entry.window.snapshot(), self._clock()
+        if window.noted != entry.noted:
+            readings = await asyncio.to_thread(read, window, entry.reference_stats, self._settings)
             entry.changed = now
         elif now - entry.changed > self._settings.stale_s:
-            readings = {}  # what was true when traffic stopped is no news
+            readings = {}  # metrics of the time when traffic stopped are out of date
         else:
             return
         if self._watched.get(digest) is not entry:
             return  # retired while its window was read: its series are gone and must not come back
-        groups, collapsed = view.groups - entry.groups, view.collapsed - entry.collapsed
+        groups, collapsed = window.groups - entry.groups, window.collapsed - entry.collapsed
         self._gauges.set(*entry.labels, readings, groups=groups, collapsed=collapsed)
         entry.readings = readings
-        entry.noted, entry.groups, entry.collapsed = view.noted, view.groups, view.collapsed
+        entry.noted, entry.groups, entry.collapsed = window.noted, window.groups, window.collapsed

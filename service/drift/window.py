@@ -1,4 +1,4 @@
-"""The last rewards of one version, as numbers alone: appended by every request, read once a period."""
+"""Keeps the last rewards of one version, as numbers only: appended by every request, read once a period."""
 
 import math
 from collections import defaultdict, deque
@@ -9,11 +9,11 @@ from service.domain import Item, Outcome, Prompt, RawText, Reward, ScoreItem
 from service.settings.groups import WatchSettings
 
 Row = tuple[float, float, int]
-"""Centered reward, tokens of the response, tokens that were cut."""
+"""Centered reward, tokens of the response, truncated tokens."""
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class WindowSnapshot:
     """A window at one moment."""
 
     rows: Sequence[Row]
@@ -57,12 +57,14 @@ class Window:
         if len(items) > 1:
             self._note_groups(items, outcomes)
 
-    def view(self) -> View:
-        """A copy that no later request changes."""
+    def snapshot(self) -> WindowSnapshot:
+        """Copy the window."""
         fresh = min(self._noted - self._noted_first, len(self._rows)) if self._first else 0
         oldest = self._noted - len(self._rows)
         spreads = tuple(spread for at, spread in self._spreads if at > oldest)
-        return View(tuple(self._rows), self._first, fresh, spreads, self._noted, self._groups, self._collapsed)
+        return WindowSnapshot(
+            tuple(self._rows), self._first, fresh, spreads, self._noted, self._groups, self._collapsed
+        )
 
     def _note_groups(self, items: Sequence[Item], outcomes: Sequence[Outcome]) -> None:
         groups: defaultdict[Prompt, list[float]] = defaultdict(list)
@@ -79,7 +81,7 @@ class Window:
 
 
 def _response_share(item: Item) -> float:
-    """The response's share of an item's characters, and so nearly of its tokens; 1 where the prompt is not apart."""
+    """The response's share of an item's characters, and so nearly of its tokens; 1 where the prompt is unknown."""
     if isinstance(item, ScoreItem):
         return len(item.response) / (item.characters or 1)
     if isinstance(item, RawText) and item.prompt is not None:

@@ -1,7 +1,7 @@
-"""The async shell around the queue: a few lanes that take batches and run them, one future a waiter.
+"""The asynchronous part of batching: workers take batches from the queue and run them in threads, one future a waiter.
 
-Each future is settled on its own and only if nobody settled it before: a client that leaves, a poison item or a
-failing batch never touches its neighbors.
+Each future is resolved on its own, and only if it is not done yet: a client that disconnects, an item that breaks the
+engine or a failing batch never affects other items.
 """
 
 import asyncio
@@ -16,15 +16,15 @@ from service.engine.queue import PendingQueue
 from service.errors import DeadlineExceeded, Draining, InferenceFailed
 from service.telemetry.metrics import ModelMetrics
 
-_PACE_WEIGHT = 0.05
-"""Of one run in the moving average of measured over predicted time."""
+_SLOWDOWN_WEIGHT = 0.05
+"""Weight of one run in the moving average of measured over predicted time."""
 Score = Callable[[Sequence[Encoding]], Sequence[Outcome]]
 """One engine call: an outcome a row, or an exception for all of them. Runs in a thread."""
 
 
 @dataclass(slots=True, eq=False)
 class _Entry:
-    """One engine row and everybody who waits for it."""
+    """One engine row and the futures of all requests that wait for it."""
 
     encoding: Encoding
     deadline: float
@@ -50,7 +50,7 @@ class Batcher:
         score: Score,
         policy: Policy,
         *,
-        lanes: int,
+        workers: int,
         dedupe: bool = True,
         clock: Callable[[], float],
         metrics: ModelMetrics,
@@ -62,49 +62,49 @@ class Batcher:
         self._metrics = metrics
         self._queue: PendingQueue[_Entry] = PendingQueue(policy)
         self._in_flight: dict[Encoding, _Entry] = {}
-        self._pace = 1.0
+        self._slowdown_factor = 1.0
         self._wake = asyncio.Event()
         self._closing = False
-        self._executor = ThreadPoolExecutor(lanes, thread_name_prefix="engine")
-        self._lanes = [asyncio.create_task(self._lane(), name=f"lane-{i}") for i in range(lanes)]
+        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="engine")
+        self._workers = [asyncio.create_task(self._work(), name=f"worker-{i}") for i in range(workers)]
 
     def submit(self, encoding: Encoding, *, deadline: float) -> asyncio.Future[Outcome]:
         """Queue one item; the future always gets an outcome, and may be cancelled at any time.
 
-        The same tokens in flight are computed once: whoever asks for them again waits for the same run.
+        The same tokens in flight are computed once: a later request for them waits for the same run.
         """
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         if self._closing:
             future.set_result(Draining("this model version is being retired"))
         elif deadline <= (now := self._clock()):
             future.set_result(DeadlineExceeded("the deadline had passed before the item was queued"))
-        elif twin := self._in_flight.get(encoding) if self._dedupe else None:
-            self._join(twin, future, deadline)
+        elif duplicate := self._in_flight.get(encoding) if self._dedupe else None:
+            self._join(duplicate, future, deadline)
         else:
             self._enqueue(_Entry(encoding, deadline, now, futures=[future]))
         return future
 
     def wait_s(self, encodings: Sequence[Encoding] = ()) -> float:
-        """Predicted seconds until these would be done if they were queued now, at the pace measured lately."""
+        """Predicted seconds until these items would be done if queued now, corrected by the measured slowdown."""
         own = sum(self._policy.cost.seconds(1, len(encoding)) for encoding in encodings)
-        return (self._queue.predicted_s + own) * self._pace / len(self._lanes)
+        return (self._queue.predicted_s + own) * self._slowdown_factor / len(self._workers)
 
     async def aclose(self, *, timeout_s: float) -> None:
-        """Finish what is queued, at most for `timeout_s`; answer the rest with Draining. Idempotent."""
+        """Finish queued items within `timeout_s`; resolve the others with Draining. Idempotent."""
         self._closing = True
         self._wake.set()
-        _, unfinished = await asyncio.wait(self._lanes, timeout=timeout_s)
+        _, unfinished = await asyncio.wait(self._workers, timeout=timeout_s)
         for task in unfinished:
             task.cancel()
-        await asyncio.gather(*self._lanes, return_exceptions=True)
-        self._settle_all(self._queue.drain(), Draining("the service stopped before this item ran"))
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        self._resolve_all(self._queue.drain(), Draining("the service stopped before this item ran"))
         self._metrics.queue(0)
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    def _join(self, twin: _Entry, future: asyncio.Future[Outcome], deadline: float) -> None:
-        twin.futures.append(future)
-        twin.deadline = max(twin.deadline, deadline)
-        self._queue.hasten(twin.number, deadline)
+    def _join(self, duplicate: _Entry, future: asyncio.Future[Outcome], deadline: float) -> None:
+        duplicate.futures.append(future)
+        duplicate.deadline = max(duplicate.deadline, deadline)
+        self._queue.raise_priority(duplicate.number, deadline)
         self._metrics.deduplicated()
 
     def _enqueue(self, entry: _Entry) -> None:
@@ -114,15 +114,15 @@ class Batcher:
         self._metrics.queue(len(self._queue))
         self._wake.set()
 
-    async def _lane(self) -> None:
-        """Supervise `_serve`: whatever breaks, the lane comes back."""
+    async def _work(self) -> None:
+        """Run `_serve`, and restart it if it raises."""
         while True:
             try:
                 await self._serve()
             except Exception:  # noqa: BLE001 - the supervisor: a planning bug must not stop scoring for good
-                self._metrics.lane_restarted()
+                self._metrics.worker_restarted()
                 failure = InferenceFailed("the scheduler failed; the request may be sent again")
-                self._settle_all(self._queue.drain(), failure)
+                self._resolve_all(self._queue.drain(), failure)
             else:
                 return
 
@@ -133,17 +133,18 @@ class Batcher:
             elif self._closing:
                 return
             else:
+                # No await between `_take` and `clear`: an item that is queued from here on sets the event again.
                 self._wake.clear()
                 await self._wake.wait()
 
     def _take(self) -> list[_Entry]:
-        """Remove the next batch from the queue, and whatever must never run."""
+        """Remove the next batch from the queue, and the expired and abandoned items met on the way."""
         if not self._queue:
             return []
         now = self._clock()
         taken = self._queue.take(now)
-        self._settle_all(taken.expired, DeadlineExceeded("the deadline passed while the item was queued"))
-        self._settle_all(taken.abandoned, Draining("nobody waited for this item"))
+        self._resolve_all(taken.expired, DeadlineExceeded("the deadline passed while the item was queued"))
+        self._resolve_all(taken.abandoned, Draining("no request waited for this item any more"))
         self._metrics.dropped(expired=len(taken.expired), abandoned=len(taken.abandoned))
         self._metrics.queue(len(self._queue))
         self._metrics.taken([now - entry.enqueued for entry in taken.run])
@@ -153,12 +154,13 @@ class Batcher:
         try:
             outcomes = await self._execute([entry.encoding for entry in batch])
             if len(batch) > 1 and any(isinstance(outcome, InferenceFailed) for outcome in outcomes):
-                # One poison item must not cost its neighbors their rewards: run each alone.
+                # One item that breaks the engine must not cost the others their rewards: run each alone.
                 outcomes = [(await self._execute([entry.encoding]))[0] for entry in batch]
             for entry, outcome in zip(batch, outcomes, strict=True):
-                self._settle(entry, outcome)
+                self._resolve(entry, outcome)
         finally:
-            self._settle_all(batch, Draining("the service stopped while this item ran"))
+            # For a batch that `aclose` cancelled; items that have an outcome keep it.
+            self._resolve_all(batch, Draining("the service stopped while this item ran"))
 
     async def _execute(self, encodings: Sequence[Encoding]) -> Sequence[Outcome]:
         """Run one batch in a thread; errors become outcomes."""
@@ -178,17 +180,18 @@ class Batcher:
         return outcomes
 
     def _note(self, seconds: float, lengths: Sequence[int]) -> None:
-        """Learn how far the machine, as busy as it is now, is from the profile."""
+        """Update how much slower the machine, as busy as it is now, runs than its profile says."""
         predicted = self._policy.cost.seconds(len(lengths), max(lengths))
         if predicted > 0:
-            self._pace += _PACE_WEIGHT * (seconds / predicted - self._pace)
-        self._metrics.ran(seconds, lengths, pace=self._pace)
+            self._slowdown_factor += _SLOWDOWN_WEIGHT * (seconds / predicted - self._slowdown_factor)
+        self._metrics.ran(seconds, lengths, slowdown_factor=self._slowdown_factor)
 
-    def _settle_all(self, entries: Sequence[_Entry], outcome: Outcome) -> None:
+    def _resolve_all(self, entries: Sequence[_Entry], outcome: Outcome) -> None:
         for entry in entries:
-            self._settle(entry, outcome)
+            self._resolve(entry, outcome)
 
-    def _settle(self, entry: _Entry, outcome: Outcome) -> None:
+    def _resolve(self, entry: _Entry, outcome: Outcome) -> None:
+        # It is not there if nothing is deduplicated, or if it was resolved before: then it may be another entry.
         if self._in_flight.get(entry.encoding) is entry:
             del self._in_flight[entry.encoding]
         for future in entry.futures:

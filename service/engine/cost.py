@@ -1,4 +1,4 @@
-"""The cost model: predicted seconds of one engine call, from the cells that a profile measured. Pure."""
+"""Predicts the seconds of one engine call from the cells that a profile measured. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -45,17 +45,17 @@ class CostModel:
         rows[2:] *= 1 + MIN_GAIN
         table: Float64 = np.maximum.accumulate(np.maximum.accumulate(rows, axis=1), axis=0)
         self._table: list[list[float]] = table.tolist()
-        self.worthwhile = _worthwhile(table)
-        """The largest batch that beats its own best split at any length: there is no use in planning larger ones."""
+        self.max_useful_batch = _max_useful_batch(table)
+        """The largest batch that is faster than its best split at some length: larger ones are never planned."""
 
-        self._by_length = np.ascontiguousarray(table[self.worthwhile : 0 : -1].T)
+        self._by_length = np.ascontiguousarray(table[self.max_useful_batch : 0 : -1].T)
 
     def seconds(self, items: int, tokens: int) -> float:
         """Predicted time of one call."""
         return self._table[items][self._column(tokens)]
 
-    def descending(self, tokens: int) -> Float64:
-        """Predicted times of calls of worthwhile, ..., 2, 1 texts of this length."""
+    def costs_by_batch_desc(self, tokens: int) -> Float64:
+        """Predicted times of calls of `max_useful_batch`, ..., 2, 1 texts of this length."""
         found: Float64 = self._by_length[self._column(tokens)]
         return found
 
@@ -96,7 +96,7 @@ def _line(cells: Sequence[Cell], lengths: Float64) -> Float64:
     return beyond
 
 
-def _worthwhile(rows: Float64) -> int:
+def _max_useful_batch(rows: Float64) -> int:
     """The largest b with c(b, L) < min over i of c(i, L) + c(b - i, L) for some L."""
     for items in range(len(rows) - 1, 1, -1):
         split = np.min([rows[i] + rows[items - i] for i in range(1, items // 2 + 1)], axis=0)

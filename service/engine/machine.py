@@ -40,7 +40,7 @@ def memory_bytes(*, limit_file: Path = _MEMORY_LIMIT) -> int:
 
 
 def fingerprint(**settings: str | int | None) -> str:
-    """16 hex digits that change with the processor, onnxruntime, or what was asked of the profile."""
+    """16 hex digits that change with the processor, onnxruntime, or the settings of the measurement."""
     facts = {
         "processor": _processor(),
         "architecture": platform.machine(),

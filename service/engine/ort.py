@@ -90,7 +90,7 @@ def _probe(device: Device) -> None:
 
 
 def _missing_library(device: Device) -> str | None:
-    """What the loader says of the provider's library: onnxruntime only logs it."""
+    """The dynamic loader's error for the provider's library, which onnxruntime only logs."""
     library = Path(ort.__file__).parent / "capi" / f"libonnxruntime_providers_{device}.so"
     try:
         ctypes.CDLL(str(library))
@@ -209,8 +209,8 @@ def _run_plain(session: ort.InferenceSession, output: str, feed: Mapping[str, In
 def _run_bound(session: ort.InferenceSession, output: str, feed: Mapping[str, Int64]) -> Float32:
     """One copy to the device for each input, when it is bound, and one back for the logits, when the run ends.
 
-    The binding belongs to this call alone, so lanes share nothing but the session, whose runs are thread-safe: with two
-    lanes the next batch is padded and copied while the GPU runs the one before. The host buffers are numpy's, not
+    The binding belongs to this call alone, so workers share only the session, whose runs are thread-safe: with two
+    workers the next batch is padded and copied while the GPU runs the one before. The host buffers are numpy's, not
     pinned: onnxruntime's Python API allocates pinned memory only from an `OrtEpDevice`, and its CUDA provider is none
     unless it was built as a plugin (1.31). A batch is some 10 KB to 1 MB, so there is little to gain.
     """
@@ -224,7 +224,7 @@ def _run_bound(session: ort.InferenceSession, output: str, feed: Mapping[str, In
 
 
 def model_inputs(batch: Batch, names: Set[str]) -> dict[str, Int64]:
-    """What a graph with these inputs reads, each [B, T]; positions count from the row's first token."""
+    """The arrays for a graph with these inputs, each [B, T]; positions count from the row's first token."""
     feed = {"input_ids": batch.input_ids_BT, "attention_mask": batch.attention_mask_BT}
     if "token_type_ids" in names:
         feed["token_type_ids"] = batch.token_type_ids_BT
@@ -241,8 +241,8 @@ def _session_options(external: Mapping[str, bytes], threads: int | None) -> ort.
     # A plan of the allocations is kept for each shape ever seen, and no two calls need be of one shape: memory that
     # grows for hours (docs/results/soak.md). Found by hand to be no slower; no benchmark of it is kept.
     options.enable_mem_pattern = False
-    # One thread a call means that several lanes call at once: they would share one arena, its lock and its fragments.
-    # Found by hand on 2 cores, int8 more than fp32; no benchmark of it is kept. With one lane the arena is no loss.
+    # One thread a call means that several workers call at once: they would share one arena, its lock and its fragments.
+    # Found by hand on 2 cores, int8 more than fp32; no benchmark of it is kept. With one worker the arena is no loss.
     options.enable_cpu_mem_arena = threads != 1
     # Spinning threads take the cores that tokenizing and HTTP need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -1,4 +1,4 @@
-"""Which items share an engine call: pure functions of lengths, deadlines and the cost model. No asyncio, no clock."""
+"""Decides which items share an engine call, from lengths, deadlines and the cost model. No asyncio, no clock."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from service.domain import Scheduler
 from service.engine.cost import CostModel
 
 _WINDOW = 4
-"""Neighbors looked at on either side of the urgent item, in largest worthwhile batches: further ones change nothing
-near it, and a bounded window keeps planning O(1) in the queue."""
+"""Neighbors looked at on either side of the urgent item, in largest useful batches: further ones change
+nothing near it, and a bounded window keeps planning O(1) in the queue."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """What one engine call may hold."""
+    """The limits of one engine call."""
 
     max_items: int
     max_tokens: int
@@ -30,15 +30,15 @@ class Policy:
     limits: BatchLimits
     cost: CostModel
     scheduler: Scheduler = "profile"
-    """`fixed` is what other servers do, for comparison: the oldest items, as many as fit, padded."""
+    """`fifo`: the oldest items, as many as fit, padded, as other servers batch; for comparison."""
     ageing_s: float = 5.0
     """An item counts as urgent as one whose deadline is this long after its arrival: no stream of tighter
     deadlines can hold it back for longer."""
 
     @property
     def largest(self) -> int:
-        """The largest batch worth planning."""
-        return min(self.limits.max_items, self.cost.worthwhile)
+        """The largest batch that is ever planned."""
+        return min(self.limits.max_items, self.cost.max_useful_batch)
 
 
 def partition(lengths: Sequence[int], policy: Policy) -> list[int]:
@@ -59,7 +59,7 @@ def partition(lengths: Sequence[int], policy: Policy) -> list[int]:
     back = [0]
     for end, longest in enumerate(lengths):
         allowed = max(1, min(most, policy.limits.max_tokens // longest)) if longest else most
-        totals = best[end + most - allowed : end + most] + policy.cost.descending(longest)[-allowed:]
+        totals = best[end + most - allowed : end + most] + policy.cost.costs_by_batch_desc(longest)[-allowed:]
         choice = int(totals.argmin())
         best[end + most] = totals[choice]
         back.append(allowed - choice)
@@ -100,7 +100,7 @@ def may_grow(lengths: Sequence[int], policy: Policy) -> bool:
 def shrink_to_deadlines(
     lengths: Sequence[int], deadlines: Sequence[float], urgent: int, now: float, policy: Policy
 ) -> range:
-    """Cut a batch until, by prediction, it ends before the deadlines of all in it; the urgent item stays.
+    """Shrink a batch until, by prediction, it ends before the deadlines of all its items; the urgent item stays.
 
     Args:
         lengths: tokens of the batch's items, ascending.
@@ -112,7 +112,7 @@ def shrink_to_deadlines(
     """
     low, high = 0, len(lengths)
     while high - low > 1 and now + policy.cost.seconds(high - low, lengths[high - 1]) > min(deadlines[low:high]):
-        # The longest goes first: it costs the most. The urgent one never goes.
+        # The longest is dropped first: it costs the most. The urgent one is never dropped.
         if high - 1 > urgent:
             high -= 1
         else:

@@ -1,6 +1,6 @@
-"""Measure an engine: how long a call takes by batch size and length, and which lanes x threads get most done.
+"""Measures an engine: the time of a call by batch size and length, and the fastest number of workers x threads.
 
-Bounded in time: cells are measured from the cheapest up, and what would not fit the budget is left to the cost model.
+Bounded in time: cells are measured from the cheapest up; those beyond the budget are left to the cost model.
 """
 
 import time
@@ -19,12 +19,12 @@ _REPEATS = 3
 _RACE_TOKENS = 128
 _RACE_CALLS = 3
 _CLEARLY = 1.05
-"""More lanes must get this much more done: with one, a lone request has all the cores."""
+"""Least gain in throughput for more workers: with one, a lone request has all the cores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the engine will be asked for."""
+    """The range of shapes that the engine will be called with."""
 
     max_items: int
     max_length: int
@@ -36,9 +36,9 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What was measured on this machine."""
+    """The measurements of one version on this machine."""
 
-    lanes: int
+    workers: int
     threads: int
     cells: tuple[Cell, ...]
 
@@ -94,19 +94,19 @@ def _filled(shape: Shape, items: int, tokens: int) -> Batch:
 
 
 def fastest_split(backends: Mapping[int, Backend], cores: int, shape: Shape, *, rounds: int = 3) -> tuple[int, int]:
-    """Let lanes x threads race for a moment, in interleaved rounds; few lanes win unless more are clearly faster.
+    """Measure throughput by workers x threads, in interleaved rounds; more workers win only if clearly faster.
 
     Args:
-        backends: an engine by its number of threads; `cores // threads` lanes call it at once.
+        backends: an engine by its number of threads; `cores // threads` workers call it at once.
 
     Returns:
-        (lanes, threads).
+        (workers, threads).
     """
     batch = _filled(shape, 1, min(_RACE_TOKENS, shape.max_length))
     rates: dict[int, list[float]] = {threads: [] for threads in backends}
     for _ in range(rounds):
         for threads, backend in backends.items():
-            rates[threads].append(_rate(backend, batch, lanes=cores // threads))
+            rates[threads].append(_rate(backend, batch, workers=cores // threads))
     winner = pick(rates)
     return cores // winner, winner
 
@@ -120,9 +120,9 @@ def pick(rates: Mapping[int, Sequence[float]]) -> int:
     return best
 
 
-def _rate(backend: Backend, batch: Batch, *, lanes: int) -> float:
-    """Calls a second of `lanes` threads together."""
-    with ThreadPoolExecutor(lanes) as pool:
+def _rate(backend: Backend, batch: Batch, *, workers: int) -> float:
+    """Calls a second of `workers` threads together."""
+    with ThreadPoolExecutor(workers) as pool:
         started = time.perf_counter()
-        list(pool.map(backend.run, [batch] * (lanes * _RACE_CALLS)))
-        return lanes * _RACE_CALLS / (time.perf_counter() - started)
+        list(pool.map(backend.run, [batch] * (workers * _RACE_CALLS)))
+        return workers * _RACE_CALLS / (time.perf_counter() - started)

@@ -1,8 +1,8 @@
-"""The queue of one version, sorted by length, with the most urgent item at hand. Pure: no asyncio, no clock.
+"""The queue of one version, sorted by length, with a heap of urgencies beside it. Pure: no asyncio, no clock.
 
-Every operation is O(log n) comparisons and a short memory move; a planned batch is kept for as long as nothing that
-came later could join it. So planning stays a small part of a run however long the queue is. What is dead is found when
-it would run, never searched for.
+Every operation is O(log n) comparisons and a short memory move; a planned batch is kept for as long as no later item
+could join it. So planning stays a small part of a run however long the queue is. Expired and abandoned items are found
+when they would run, never searched for.
 """
 
 import heapq
@@ -15,7 +15,7 @@ from service.engine.policy import Policy, may_grow, plan_around, shrink_to_deadl
 
 
 class Queued(Protocol):
-    """What the queue must know of an item."""
+    """The fields of an item that the queue reads."""
 
     deadline: float
     """Monotonic seconds."""
@@ -27,7 +27,7 @@ class Queued(Protocol):
 
     @property
     def abandoned(self) -> bool:
-        """Nobody waits for it any more."""
+        """Whether no request waits for it any more."""
         ...
 
 
@@ -36,7 +36,7 @@ Item = TypeVar("Item", bound=Queued)
 
 @dataclass(slots=True)
 class Taken(Generic[Item]):
-    """What left the queue: each item is in one of the three."""
+    """The items that left the queue, each in one of the three lists."""
 
     run: list[Item]
     expired: list[Item]
@@ -50,7 +50,7 @@ class _Planned:
     numbers: list[int]
     """Ascending in length."""
     until: int | None
-    """Valid while the next item to come has this number; None: nothing can join it, it stays valid."""
+    """Valid while the next item to be added has this number; None: no item can join it, it stays valid."""
 
 
 class PendingQueue(Generic[Item]):
@@ -59,9 +59,14 @@ class PendingQueue(Generic[Item]):
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._items: dict[int, Item] = {}
+        # (length, number), ascending; numbers make equal lengths distinct, so that bisection finds the very item.
         self._by_length: list[tuple[int, int]] = []
+        # The lengths of `_by_length` alone, in step with it: what the planner reads.
         self._lengths: list[int] = []
+        # A heap of (urgency, number) with lazy deletion: an item may have several entries, and they outlive it until
+        # `_most_urgent` meets them.
         self._by_urgency: list[tuple[float, int]] = []
+        # Every member of a planned batch maps to it, so that losing any of them discards the whole plan.
         self._planned: dict[int, _Planned] = {}
         self._next = 0
         self._seconds = 0.0
@@ -71,11 +76,11 @@ class PendingQueue(Generic[Item]):
 
     @property
     def predicted_s(self) -> float:
-        """Predicted engine time of all that waits, if each ran alone."""
+        """Predicted engine time of all queued items, if each ran alone."""
         return max(0.0, self._seconds)
 
     def add(self, item: Item, now: float) -> int:
-        """Queue an item; the number names it until it is taken."""
+        """Queue an item; returns the number that identifies it until it is taken."""
         number = self._next
         self._next += 1
         self._items[number] = item
@@ -86,9 +91,10 @@ class PendingQueue(Generic[Item]):
         self._seconds += self._policy.cost.seconds(1, item.tokens)
         return number
 
-    def hasten(self, number: int, deadline: float) -> None:
-        """Somebody else waits for the same item, until `deadline`: it becomes as urgent as that asks."""
+    def raise_priority(self, number: int, deadline: float) -> None:
+        """Make an item at least as urgent as `deadline`, for another request that waits for it."""
         if number in self._items:
+            # The old entry stays in the heap: the more urgent of the two comes out first, the other finds no item.
             heapq.heappush(self._by_urgency, (deadline, number))
 
     def take(self, now: float) -> Taken[Item]:
@@ -98,11 +104,11 @@ class PendingQueue(Generic[Item]):
         """
         taken: Taken[Item] = Taken([], [], [])
         while (urgent := self._most_urgent()) is not None:
-            if self._bury([urgent], now, taken):
+            if self._drop_expired([urgent], now, taken):
                 continue
             batch = self._batch(urgent, now)
-            if self._bury(batch, now, taken):
-                continue  # the batch was chosen with the lengths of the dead: plan again
+            if self._drop_expired(batch, now, taken):
+                continue  # the batch was planned with the lengths of the dropped items: plan again
             taken.run = self._remove(batch)
             break
         return taken
@@ -119,7 +125,7 @@ class PendingQueue(Generic[Item]):
         return left
 
     def _most_urgent(self) -> int | None:
-        """The number of the most urgent item; entries of items that have left are dropped on the way."""
+        """The number of the most urgent item; heap entries of items that have left are dropped on the way."""
         while self._by_urgency:
             number = self._by_urgency[0][1]
             if number in self._items:
@@ -127,17 +133,18 @@ class PendingQueue(Generic[Item]):
             heapq.heappop(self._by_urgency)
         return None
 
-    def _bury(self, numbers: Sequence[int], now: float, taken: Taken[Item]) -> bool:
-        """Remove those that must not run; whether there were any."""
-        dead = [number for number in numbers if self._items[number].deadline <= now or self._items[number].abandoned]
-        for item in self._remove(dead):
+    def _drop_expired(self, numbers: Sequence[int], now: float, taken: Taken[Item]) -> bool:
+        """Remove the expired and abandoned ones of these items; returns whether there were any."""
+        dropped = [number for number in numbers if self._items[number].deadline <= now or self._items[number].abandoned]
+        for item in self._remove(dropped):
             (taken.expired if item.deadline <= now else taken.abandoned).append(item)
-        return bool(dead)
+        return bool(dropped)
 
     def _batch(self, urgent: int, now: float) -> list[int]:
-        if self._policy.scheduler == "fixed":
-            return self._oldest()
+        if self._policy.scheduler == "fifo":
+            return self._fifo_batch()
         planned = self._planned.get(urgent)
+        # An item that came since the plan was made may belong to this batch, unless the batch cannot grow.
         if planned is None or planned.until not in {None, self._next}:
             self._plan(urgent)
             planned = self._planned[urgent]
@@ -148,7 +155,7 @@ class PendingQueue(Generic[Item]):
         return numbers[left.start : left.stop]
 
     def _plan(self, urgent: int) -> None:
-        """Plan around an item, and keep what was planned for all of its neighbors."""
+        """Plan around an item, and keep the planned batches of all its neighbors."""
         place = bisect_left(self._by_length, (self._items[urgent].tokens, urgent))
         for batch in plan_around(self._lengths, place, self._policy):
             numbers = [number for _, number in self._by_length[batch.start : batch.stop]]
@@ -157,8 +164,8 @@ class PendingQueue(Generic[Item]):
             planned = _Planned(numbers, self._next if grows else None)
             self._planned.update(dict.fromkeys(numbers, planned))
 
-    def _oldest(self) -> list[int]:
-        """As peers batch: in order of arrival, up to the limits, whatever the padding."""
+    def _fifo_batch(self) -> list[int]:
+        """The oldest items up to the limits, whatever the padding, as other servers batch."""
         limits = self._policy.limits
         batch: list[int] = []
         longest = 0
@@ -170,7 +177,7 @@ class PendingQueue(Generic[Item]):
         return batch
 
     def _remove(self, numbers: Sequence[int]) -> list[Item]:
-        """Take items out of every index; a batch that loses one is planned again."""
+        """Remove items from every index but the heap; a planned batch that loses one is planned again."""
         items = [self._items.pop(number) for number in numbers]
         for item in items:
             self._seconds -= self._policy.cost.seconds(1, item.tokens)
@@ -191,7 +198,8 @@ class PendingQueue(Generic[Item]):
         start = bisect_left(self._by_length, (items[0].tokens, numbers[0]))
         stop = start + len(numbers)
         if [number for _, number in self._by_length[start:stop]] == list(numbers):
-            del self._by_length[start:stop], self._lengths[start:stop]  # neighbors, as a batch usually is
+            # Neighbors, as a batch usually is: one move of memory instead of one an item.
+            del self._by_length[start:stop], self._lengths[start:stop]
             return
         for number, item in zip(numbers, items, strict=True):
             place = bisect_left(self._by_length, (item.tokens, number))

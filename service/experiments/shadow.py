@@ -91,7 +91,7 @@ class Shadows:
                 continue
             self._items += items
             self._characters += characters
-            self._jobs.put_nowait(_Job(entry, arm, query.items, query.cut, primary, characters))
+            self._jobs.put_nowait(_Job(entry, arm, query.items, query.truncate, primary, characters))
 
     async def run(self) -> None:
         """Work until cancelled; nothing that a shadow does ends it."""
@@ -147,7 +147,7 @@ class Shadows:
         await self._gate.below(self._max_load)
         selector = job.experiment.selector(job.arm)
         scored = await self._scorer.score(
-            ScoreQuery(items, selector, self._clock() + _PATIENCE_S, cut=job.cut, traffic=False)
+            ScoreQuery(items, selector, self._clock() + _PATIENCE_S, truncate=job.cut, traffic=False)
         )
         # Not how long it took: a shadow waits for room and comes in chunks, which compares with no answer's time.
         job.entry.standing(job.arm.name, scored.digest).tally.add(faults(scored.outcomes, primary))

@@ -1,4 +1,4 @@
-"""The settings of each part of the service, by group; `settings.py` puts them together and reads them."""
+"""The settings of each part of the service, by group; `read.py` puts them together and reads them."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -32,7 +32,7 @@ class HttpSettings(_Group):
 
 
 class LimitSettings(_Group):
-    """What one request, and the service as a whole, may hold."""
+    """Limits of one request, and of the service as a whole."""
 
     max_items_per_request: int = Field(default=256, ge=1)
     max_characters_per_item: int = Field(default=100_000, ge=1)
@@ -49,7 +49,7 @@ Manner = Literal["refuse", "block"]
 
 
 class OverloadSettings(_Group):
-    """What a request meets when the service is full: a refusal at once, or a wait for room until its deadline."""
+    """Overload: a full service refuses a request at once, or lets it wait for room until its deadline."""
 
     manner: Manner = "refuse"
     routes: dict[str, Manner] = {}
@@ -72,46 +72,46 @@ class DialectSettings(_Group):
 
 
 class BatchingSettings(_Group):
-    """How items share engine calls."""
+    """Batching of items into engine calls."""
 
     max_items: int = Field(default=64, ge=1, le=4096)
     """Most texts of one call; how many it pays to run together is measured."""
     max_tokens: int = Field(default=32768, ge=1)
     """Padded tokens of one call: bounds the engine's memory."""
-    lanes: int | None = Field(default=None, ge=1, le=64)
+    workers: int | None = Field(default=None, ge=1, le=64)
     """Engine calls at the same time; by default what the profile found fastest."""
     ageing_s: float = Field(default=5.0, gt=0)
     """Items that have waited this long come before tighter deadlines."""
     scheduler: Scheduler = "profile"
-    """`fixed`: batches in order of arrival, padded, as other servers do; for comparison."""
+    """`fifo`: batches in order of arrival, padded, as other servers do; for comparison."""
     dedupe: bool = True
-    """Compute what several requests ask at the same time once."""
+    """Compute identical items that are in flight at the same time once."""
     share_prompts: bool = True
     """Tokenize a prompt that several items share once."""
 
 
 class RuntimeSettings(_Group):
-    """Where the model runs."""
+    """Device, cores and threads of the engine."""
 
     device: Device = "cpu"
     cores: int | None = Field(default=None, ge=1)
-    """Cores that lanes and threads may take together; by default all that this process is allowed."""
+    """Cores that workers and threads may take together; by default all that this process is allowed."""
     threads: int | None = Field(default=None, ge=1)
     """Threads of one engine call; by default what the profile found fastest."""
-    wide_when_alone: bool = True
-    """Where several lanes of few threads are fastest: answer a lone request with all cores. Holds the weights twice."""
+    low_latency_session: bool = True
+    """Answer a lone request with all cores, where several workers of few threads are fastest. Holds weights twice."""
 
 
 class RepositorySettings(_Group):
-    """How the store is watched, what a candidate must pass, and how many versions stay loaded."""
+    """Polling of the store, limits of loading a candidate, and how many versions stay loaded."""
 
     poll_interval_s: float = Field(default=2.0, gt=0)
-    """Between looks at the store; where the file system sends notices a new pointer is seen sooner."""
-    probe: bool = True
+    """Between polls of the store; where the file system sends notices a new pointer is seen sooner."""
+    dry_run: bool = True
     """Run each candidate in a limited child process first. Off: what crashes the engine crashes the service."""
-    probe_s: float = Field(default=30.0, gt=0)
+    dry_run_s: float = Field(default=30.0, gt=0)
     """How long that first run may take, and how much processor time."""
-    probe_memory_bytes: int | None = Field(default=None, ge=2**28)
+    dry_run_memory_bytes: int | None = Field(default=None, ge=2**28)
     """Its address space; by default 2 GiB and four times the version's files."""
     load_s: float = Field(default=600.0, gt=0)
     """How long opening (and measuring) a candidate may take."""
@@ -129,7 +129,7 @@ class RepositorySettings(_Group):
 
 
 class RollbackSettings(_Group):
-    """When a version that just became active is taken back by the service itself."""
+    """Automatic rollback of a version that just became active."""
 
     automatic: bool = True
     within_s: float = Field(default=600.0, gt=0)
@@ -159,7 +159,7 @@ class ExperimentSettings(_Group):
 
 
 class WatchSettings(_Group):
-    """How each version's rewards are watched: drift, saturation, length, spread."""
+    """Monitoring of each version's rewards: drift, saturation, length, spread."""
 
     size: int = Field(default=2048, ge=64, le=65536)
     """Rewards in a version's window; its first full one is what later ones are compared with."""
@@ -180,7 +180,7 @@ class WatchSettings(_Group):
 
 
 class FeedbackSettings(_Group):
-    """Where votes are kept. Off without a URL."""
+    """The database of votes. Off without a URL."""
 
     url: SecretStr | None = None
     """sqlite:///FILE (four slashes for an absolute path) or postgresql://..., which may hold a password."""

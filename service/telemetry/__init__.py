@@ -1,1 +1,1 @@
-"""What the operator sees: metrics and logs. Never a prompt, a response or a key."""
+"""Metrics and logs for the operator. Never a prompt, a response or a key."""

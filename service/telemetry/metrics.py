@@ -43,7 +43,9 @@ class Metrics:
         self.rejected = counter("rejected", "Requests refused before any work.", "reason")
         self.dropped = counter("dropped", "Queued items that never ran.", "model", "reason")
         self.deduplicated = counter("deduplicated_items", "Items that shared another's engine row.", "model")
-        self.pace = gauge("engine_pace_ratio", "Measured over predicted time of an engine call.", "model", "version")
+        self.slowdown_factor = gauge(
+            "engine_pace_ratio", "Measured over predicted time of an engine call.", "model", "version"
+        )
         self.in_flight = gauge("in_flight_requests", "Requests being answered.")
         self.queue_items = gauge("queue_items", "Items waiting for the engine.", "model", "version")
         self.admitted_tokens = gauge("queue_tokens", "Tokens admitted and not yet answered.")
@@ -59,7 +61,7 @@ class Metrics:
         self.truncated = counter("truncated", "Items that were cut to max_length.", "model")
         self.score = histogram("score", "Rewards in calibrated units, (r - center) / T.", _SCORE, "model", "version")
         self.nonfinite = counter("nonfinite", "Items whose reward was NaN or infinite.", "model", "version")
-        self.lane_restarts = counter("engine_restarts", "Scheduler lanes restarted by their supervisor.", "model")
+        self.worker_restarts = counter("engine_restarts", "Scheduler workers restarted by their supervisor.", "model")
         self.engine_progress = gauge(
             "engine_last_progress_timestamp_seconds", "When the last engine call ended.", "model"
         )
@@ -103,7 +105,7 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class VersionLabels:
-    """What the metrics say of a version."""
+    """The labels of a version's metrics."""
 
     model: str
     digest: str
@@ -115,7 +117,7 @@ class VersionLabels:
 
 
 class ModelMetrics:
-    """What the batcher of one version reports. Its per-version series go when it is retired."""
+    """The metrics of one version. Its series are removed when it is retired."""
 
     def __init__(self, metrics: Metrics, version: VersionLabels) -> None:
         self._all = metrics
@@ -128,7 +130,7 @@ class ModelMetrics:
         self._inference = metrics.inference_seconds.labels(*self._labels)
         self._queue = metrics.queue_items.labels(*self._labels)
         metrics.nonfinite.labels(*self._labels)
-        metrics.pace.labels(*self._labels).set(1.0)
+        metrics.slowdown_factor.labels(*self._labels).set(1.0)
         metrics.model_info.labels(*self._info).set(1)
 
     def queue(self, items: int) -> None:
@@ -149,8 +151,8 @@ class ModelMetrics:
     def deduplicated(self) -> None:
         self._all.deduplicated.labels(self.model).inc()
 
-    def ran(self, seconds: float, lengths: Sequence[int], *, pace: float) -> None:
-        self._all.pace.labels(*self._labels).set(pace)
+    def ran(self, seconds: float, lengths: Sequence[int], *, slowdown_factor: float) -> None:
+        self._all.slowdown_factor.labels(*self._labels).set(slowdown_factor)
         padded, used = len(lengths) * max(lengths), sum(lengths)
         self._inference.observe(seconds)
         self._all.batch_items.labels(self.model).observe(len(lengths))
@@ -164,24 +166,24 @@ class ModelMetrics:
         if reward.cut_tokens:
             self._all.truncated.labels(self.model).inc()
 
-    def settled(self, *, rewards: int, errors: int) -> None:
+    def record_outcomes(self, *, rewards: int, errors: int) -> None:
         self._all.items.labels(*self._labels, "ok").inc(rewards)
         self._all.items.labels(*self._labels, "error").inc(errors)
 
     def nonfinite(self) -> None:
         self._all.nonfinite.labels(*self._labels).inc()
 
-    def lane_restarted(self) -> None:
-        self._all.lane_restarts.labels(self.model).inc()
+    def worker_restarted(self) -> None:
+        self._all.worker_restarts.labels(self.model).inc()
 
     def retire(self) -> None:
-        """Remove the series that name this version; counters of a version that is gone only cost memory."""
+        """Remove the series of this version: after it is retired they only cost memory."""
         for metric in (
             self._all.score,
             self._all.inference_seconds,
             self._all.queue_items,
             self._all.nonfinite,
-            self._all.pace,
+            self._all.slowdown_factor,
         ):
             metric.remove(*self._labels)
         self._all.model_info.remove(*self._info)

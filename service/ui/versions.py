@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from service.api import replies
 from service.bundle.manifest import Calibration, Manifest
 from service.bundle.pointer import DEFAULT_ALIAS
-from service.drift.readings import READINGS
+from service.drift.drift_metrics import DRIFT_METRICS
 from service.ui import draw
 from service.ui.access import Parts, form_of, refused
 from service.ui.render import page
@@ -35,7 +35,7 @@ async def versions(parts: Parts, request: Request) -> Response:
         rejected=shown["rejected"],
         pending=shown["pending"],
         plot=draw,
-        says=READINGS,
+        says=DRIFT_METRICS,
     )
 
 

@@ -1,1 +1,1 @@
-"""Which versions live in this process: found in the store, probed, loaded, made active, taken back, unloaded."""
+"""The versions loaded in this process: found in the store, run dry, loaded, made active, rolled back, closed."""

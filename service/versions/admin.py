@@ -1,7 +1,7 @@
 """Moves aliases in the store, for a service that is configured as its writer.
 
-The pointer in the store is what is written, so a change survives restarts and reaches the other replicas at their
-next poll; this replica follows before it answers.
+It writes the pointer, so a change survives restarts and reaches the other replicas at their next poll; this replica
+follows before it answers.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ Change = Callable[[Path, Pointer], Pointer]
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What became of an alias."""
+    """A change of an alias: its version before and after."""
 
     alias: str
     before: str | None
@@ -64,7 +64,7 @@ class Admin:
         return await self._apply(model, alias, change)
 
     async def roll_back(self, model: str, alias: str) -> Moved:
-        """Point an alias at what it named before; raises as `move`, and RollbackImpossible."""
+        """Point an alias at the version that it named before; raises as `move`, and RollbackImpossible."""
 
         def change(directory: Path, before: Pointer) -> Pointer:
             if alias not in before.aliases:
@@ -86,7 +86,7 @@ class Admin:
             raise MalformedRequest("an alias is lower case, digits, . _ - (at most 64)", param="alias")
         async with self._one_at_a_time:
             moved = await asyncio.to_thread(self._write, model, alias, change)
-            await self._live.look()
+            await self._live.poll_store()
         return moved
 
     def _write(self, model: str, alias: str, change: Change) -> Moved:
@@ -98,8 +98,8 @@ class Admin:
         return Moved(alias, before.aliases.get(alias), after.aliases.get(alias), after.generation)
 
     def _check_ready(self, model: str, digest: str) -> None:
-        bundle = self._live.snapshot.bundles().get(digest)
-        if bundle is None or bundle.manifest.model != model:
+        loaded = self._live.snapshot.resident.get(digest)
+        if loaded is None or loaded.manifest.model != model:
             raise VersionNotReady(
                 f"version {digest[:12]} is not loaded here, so it could not answer at once; have it loaded first "
                 "under another alias with `plurality alias set`, or go back with `plurality rollback` at the store",

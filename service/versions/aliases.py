@@ -1,25 +1,25 @@
-"""Where the aliases of one model point: what the pointer says, what overrides it, what is served. Pure, immutable.
+"""The aliases of one model: targets of the pointer, overrides of this process, versions served. Pure, immutable.
 
-An override is a decision of this process (a rollback) that the pointer does not know of yet. It gives way as soon as
-somebody decides anew in the pointer: about this alias, or by writing the same aliases once more.
+An override is a rollback by this process that the pointer does not know of. It ends when the pointer changes this
+alias, or is written again with the same aliases.
 """
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 
 from service.bundle.pointer import Pointer
-from service.errors import RollbackImpossible, VersionNotReady
+from service.errors import RollbackImpossible
 
 _MOST_FORMER = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """An alias that this process holds elsewhere than the pointer says."""
+    """An alias that this process keeps at another version than the pointer."""
 
     digest: str
     instead_of: str | None
-    """What the pointer said then; None: it had no such alias."""
+    """The pointer's target at that moment; None: it had no such alias."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,11 @@ class Aliases:
     overrides: Mapping[str, Override] = field(default_factory=dict)
     served: Mapping[str, str] = field(default_factory=dict)
     former: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """What each alias named before, the latest last."""
+    """Versions that each alias named before, the latest last."""
 
     @property
     def targets(self) -> dict[str, str]:
-        """Where each alias should be."""
+        """The version that each alias should serve."""
         return {**self.pointed, **{alias: override.digest for alias, override in self.overrides.items()}}
 
     @property
@@ -45,9 +45,10 @@ class Aliases:
         return frozenset({*self.pointed.values(), *self.targets.values()})
 
     def read(self, pointer: Pointer) -> "Aliases":
-        """Follow a pointer; overrides that it decides anew end."""
+        """Take over a pointer; end the overrides of aliases that it changes."""
         if pointer.generation == self.generation:
             return self
+        # A new generation with the same aliases is somebody insisting on them: every override ends.
         again = pointer.aliases == self.pointed
         kept = {
             alias: override
@@ -56,10 +57,10 @@ class Aliases:
         }
         return replace(self, generation=pointer.generation, pointed=dict(pointer.aliases), overrides=kept)
 
-    def settle(self, resident: Set[str]) -> "Aliases":
-        """Move every alias to where it should be, if that version is loaded; else it stays where it is.
+    def reconcile(self, resident: Set[str]) -> "Aliases":
+        """Move every alias to its target if that version is loaded; otherwise it keeps the version that it serves.
 
-        An alias that goes back takes back its history too: going back once more goes further, not forth.
+        An alias that goes back also shortens its history: going back once more goes further, not forth.
         """
         served: dict[str, str] = {}
         former = dict(self.former)
@@ -88,21 +89,17 @@ class Aliases:
                 return digest
         raise RollbackImpossible(f"no former version of alias {alias} is loaded", param="alias")
 
-    def hold(self, alias: str, digest: str, resident: Set[str]) -> "Aliases":
-        """Override the pointer.
-
-        Raises:
-            VersionNotReady: the version is not loaded.
-        """
-        if digest not in resident:
-            raise VersionNotReady(
-                f"version {digest[:12]} is not loaded; an alias moves only to what is", param="version"
-            )
+    def pin_alias(self, alias: str, digest: str) -> "Aliases":
+        """Override the pointer for one alias."""
         override = Override(digest, self.pointed.get(alias))
         return replace(self, overrides={**self.overrides, alias: override})
 
-    def spare(self, keep: Mapping[str, int], resident: Set[str]) -> frozenset[str]:
-        """Former versions that stay loaded, so that going back takes no loading: so many for these aliases."""
+    def retained_for_rollback(self, keep: Mapping[str, int], resident: Set[str]) -> frozenset[str]:
+        """Former versions that stay loaded so that a rollback needs no loading.
+
+        Args:
+            keep: how many of them, by alias.
+        """
         kept: list[str] = []
         for alias, count in keep.items():
             past = [digest for digest in self.former.get(alias, ()) if digest in resident]

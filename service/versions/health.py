@@ -1,6 +1,6 @@
-"""Whether a version that just became active should go back: it answers what is no number, or it fails too often.
+"""Decides automatic rollback of a newly active version: non-finite rewards or a high rate of engine failures.
 
-Pure but for the clock that it is given. Only failures of the model count; a caller's bad input says nothing of it.
+Pure but for the clock that it is given. Only failures of the model count, not a caller's bad input.
 """
 
 from collections import deque
@@ -12,22 +12,22 @@ _CELL_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class HealthRules:
-    """When to go back."""
+    """The limits beyond which a version is rolled back."""
 
     within_s: float
     """How long after an alias moved to it a version is on probation."""
     window_s: float
     error_ratio: float
-    """Share of items that failed in the engine, in the window, from which on it goes back."""
+    """Least share of items of the window failing in the engine that causes a rollback."""
     min_items: int
-    """Fewer in the window say nothing."""
+    """Below this count of items in the window the share is not judged."""
     non_finite: int
-    """So many items without a finite reward in the window are enough."""
+    """Least count of items without a finite reward in the window that causes a rollback."""
 
 
 @dataclass(slots=True)
 class _Cell:
-    """What one second saw."""
+    """Counts of one second."""
 
     start: float
     items: int = 0
@@ -36,7 +36,7 @@ class _Cell:
 
 
 class Health:
-    """Watches one version while it is on probation; says once why it should go back."""
+    """Counts one version's outcomes while it is on probation; calls `on_trip` once, with the cause of the rollback."""
 
     def __init__(self, rules: HealthRules | None, clock: Callable[[], float], on_trip: Callable[[str], None]) -> None:
         self._rules = rules
@@ -46,13 +46,13 @@ class Health:
         self._cells: deque[_Cell] = deque()
 
     def arm(self) -> None:
-        """Its probation begins now."""
+        """Begin the probation."""
         if self._rules:
             self._until = self._clock() + self._rules.within_s
             self._cells.clear()
 
     def disarm(self) -> None:
-        """It has proved itself before."""
+        """End the probation."""
         self._until = 0.0
 
     def note(self, *, items: int, failed: int, non_finite: int) -> None:

@@ -1,6 +1,6 @@
-"""The versions that are served now: watch the store, follow its pointers, pin one version for each request.
+"""Polls the store, follows its pointers, and pins one loaded version for each request.
 
-The poll is the truth; `residents.py` loads, swaps and closes, by the decisions of `lifecycle.py`.
+`residents.py` loads, swaps and closes versions by the decisions of `lifecycle.py`.
 """
 
 import asyncio
@@ -16,15 +16,15 @@ from service.errors import BundleRejected
 from service.settings import Settings
 from service.telemetry.logs import get_logger
 from service.telemetry.metrics import Metrics
-from service.versions.resident import ModelBundle, Observe
+from service.versions.resident import Observe, ResidentVersion
 from service.versions.residents import Residents
 from service.versions.snapshot import Rejection, Snapshot
 from service.versions.states import VersionStatus
-from service.versions.store_poll import looks
+from service.versions.store_poll import poll_ticks
 
 
 class Live:
-    """What the rest of the service knows of versions. Reads the store, never writes it."""
+    """The interface to versions for the rest of the service. Reads the store, never writes it."""
 
     def __init__(
         self,
@@ -34,13 +34,13 @@ class Live:
         observe: Observe,
         upstream: Callable[[], str | None] | None = None,
     ) -> None:
-        """`upstream` says what is wrong with the place that the store is a copy of; None: nothing."""
+        """Args: upstream: the error of the remote store that this one is a copy of, None if it answers."""
         self._settings = settings
         self._upstream = upstream
         self._metrics = metrics
         self._log = get_logger(__name__)
         self._residents = Residents(settings, metrics, clock, observe)
-        self._looking = asyncio.Lock()
+        self._polling = asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
         self._store_up: bool | None = None
 
@@ -50,8 +50,8 @@ class Live:
 
     @property
     def statuses(self) -> tuple[VersionStatus, ...]:
-        """Every version that is known, with its state."""
-        return tuple(self._residents.book)
+        """Every known version with its state."""
+        return tuple(self._residents.registry)
 
     @property
     def ready(self) -> bool:
@@ -59,69 +59,44 @@ class Live:
         return bool(self.snapshot.aliases)
 
     async def open(self) -> None:
-        """Load what the store names now, then keep watching it."""
+        """Load the versions that the store names now, then keep polling it."""
         await self.refresh()
         self._watcher = asyncio.create_task(self._watch(), name="store-watcher")
 
     async def aclose(self, *, timeout_s: float) -> None:
-        """Stop watching and loading, finish what is queued within `timeout_s`, free every engine. Idempotent."""
+        """Stop polling and loading, finish queued items within `timeout_s`, free every engine. Idempotent."""
         if self._watcher:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)
         await self._residents.aclose(timeout_s=timeout_s)
 
     @contextmanager
-    def pin(self, selector: str | None) -> Iterator[ModelBundle]:
-        """Hold one version for the whole of a request, whatever the pointer does meanwhile.
+    def pin(self, selector: str | None) -> Iterator[ResidentVersion]:
+        """Keep one version for the whole of a request, even if the pointer changes meanwhile.
 
         Raises:
             UnknownModel: no such model, alias or loaded version.
             NotReady: nothing is loaded yet.
         """
-        bundle = self.snapshot.select(selector, default_model=self._settings.default_model)
-        bundle.acquire()
+        version = self.snapshot.select(selector, default_model=self._settings.default_model)
+        version.acquire()
         try:
-            yield bundle
+            yield version
         finally:
-            bundle.release()
+            version.release()
 
     def knows(self, selector: str) -> bool:
-        """Whether a selector names a model of ours, whatever version of it."""
+        """Whether a selector names one of the served models, in any version."""
         return self.snapshot.knows(selector)
 
-    async def roll_back(self, model: str, alias: str = DEFAULT_ALIAS, *, cause: str) -> str:
-        """Send an alias back to its latest former version that is still loaded, at once; returns its digest.
-
-        It stays there until the pointer decides anew about this alias. It survives no restart: a writer moves the
-        pointer too.
-
-        Args:
-            cause: a word of a closed set: it labels a metric.
-
-        Raises:
-            UnknownModel: no such model.
-            RollbackImpossible: no former version is loaded.
-        """
-        return self._residents.roll_back(model, alias, cause)
-
-    async def set_alias_now(self, model: str, alias: str, digest: str) -> None:
-        """Hold an alias at a loaded version, at once, until the pointer decides anew about it.
-
-        Raises:
-            UnknownModel: no such model.
-            VersionNotReady: the version is not loaded.
-        """
-        self._residents.lifecycle.set_alias(model, alias, digest)
-        self._residents.publish()
-
     async def refresh(self) -> None:
-        """Look at the store, and wait until what it names is loaded or refused."""
-        await self.look()
+        """Poll the store, and wait until every version that it names is loaded or refused."""
+        await self.poll_store()
         await self._residents.loaded()
 
-    async def look(self) -> None:
-        """Look at the store once: follow the pointers with what is loaded, and have the rest loaded."""
-        async with self._looking:
+    async def poll_store(self) -> None:
+        """Poll the store once: move aliases to versions that are loaded, and start to load the others."""
+        async with self._polling:
             try:
                 names = await asyncio.to_thread(model_names, self._settings.store)
             except OSError as error:
@@ -139,10 +114,10 @@ class Live:
 
     async def _watch(self) -> None:
         period_s = self._settings.repository.poll_interval_s
-        async with contextlib.aclosing(looks(self._settings.store, period_s=period_s)) as times:
+        async with contextlib.aclosing(poll_ticks(self._settings.store, period_s=period_s)) as times:
             async for _ in times:
                 try:
-                    await self.look()
+                    await self.poll_store()
                 except Exception as error:  # noqa: BLE001 - watching goes on, what is loaded serves
                     self._log.error("store_watch_failed", error=repr(error))
 
@@ -152,11 +127,11 @@ class Live:
             pointer = await asyncio.to_thread(read_pointer, self._settings.store / model)
         except BundleRejected as error:
             unreadable[model] = Rejection(model, None, error.reason, error.message)
-            self._residents.tell(unreadable[model])
+            self._residents.report_rejection(unreadable[model])
             return
         unreadable.pop(model, None)
         self._metrics.store_generation.labels(model).set(pointer.generation)
-        self._residents.lifecycle.point(model, pointer)
+        self._residents.lifecycle.apply_pointer(model, pointer)
 
     def _note_store(self, *, up: bool, detail: str) -> None:
         if up != self._store_up:
@@ -166,7 +141,7 @@ class Live:
 
     def _note_ages(self) -> None:
         for model, aliases in self.snapshot.aliases.items():
-            if bundle := aliases.get(DEFAULT_ALIAS):
-                made = made_at(bundle.manifest.created)
+            if version := aliases.get(DEFAULT_ALIAS):
+                made = made_at(version.manifest.created)
                 if made is not None:  # a manifest may say anything there
                     self._metrics.model_age.labels(model).set(time.time() - made)

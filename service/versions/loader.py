@@ -1,6 +1,6 @@
-"""A candidate's way to being served: verify, probe, open, warm up, self-test. Each step off the loop, with a limit.
+"""Loads a candidate: verify, dry run, open, warm up, self-test. Each step off the event loop, with a time limit.
 
-Whatever is wrong with it ends in `BundleRejected` with a reason, and leaves nothing open.
+Every fault of a candidate ends in `BundleRejected` with a reason, and leaves nothing open.
 """
 
 import asyncio
@@ -19,61 +19,63 @@ from service.engine.profile import Profile
 from service.errors import BundleRejected, EngineError
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
-from service.versions.apart import apart
-from service.versions.probe import Probe, ProbeLimits
-from service.versions.states import Book, Key, State
+from service.versions.daemon_thread import run_in_daemon_thread
+from service.versions.dry_run import DryRun, DryRunLimits
+from service.versions.lifecycle import Lifecycle
+from service.versions.states import Key, State
 from service.versions.tuned import TunedModel, load_tuned
 
 T = TypeVar("T")
 _WARM_UP_TOKENS = 512
 _NICE = 10
 _SAME = 1e-6
-"""Golden rewards that differ by less, for their size, are one reward."""
+"""Golden rewards with a smaller relative difference count as the same reward."""
 
 
 class Loader:
-    """Loads one version at a time; its caller sees to that."""
+    """Loads versions; its caller loads one at a time."""
 
-    def __init__(self, settings: Settings, book: Book, metrics: Metrics, clock: Callable[[], float]) -> None:
+    def __init__(self, settings: Settings, lifecycle: Lifecycle, metrics: Metrics, clock: Callable[[], float]) -> None:
         self._settings = settings
-        self._book = book
+        self._lifecycle = lifecycle
         self._metrics = metrics
         self._clock = clock
 
-    async def load(
-        self,
-        key: Key,
-        *,
-        check_room: Callable[[int], None],
-        make_room: Callable[[int], Awaitable[None]],
-        twin: Callable[[Manifest], Profile | None],
-    ) -> TunedModel:
-        """Take a discovered version up to its self-test.
-
-        Args:
-            check_room: refuses what could not be held, by its estimated bytes: before its weights are read.
-            make_room: claims those bytes: once it has shown that it can run.
-            twin: the profile of a loaded version of the same shape, if there is one.
+    async def verify(self, key: Key) -> VerifiedFiles:
+        """Read a discovered version, check its digests, and run it once in a child process.
 
         Raises:
             BundleRejected: with the reason.
         """
         limits = self._settings.repository
-        files = await self._step(key, State.VERIFYING, self._verify(key, check_room), limits.load_s)
-        await self._step(key, State.PROBING, self._probe(files), limits.load_s)
-        await make_room(self._estimate(files.manifest))
-        opening = partial(load_tuned, files, self._settings, twin=twin(files.manifest))
-        tuned = await self._step(key, State.LOADING, apart(opening, name="open"), limits.load_s)
+        files = await self._step(key, State.VERIFYING, self._read(key), limits.load_s)
+        await self._step(key, State.PROBING, self._dry_run(files), limits.load_s)
+        return files
+
+    async def open(self, key: Key, files: VerifiedFiles, same_shape_profile: Profile | None) -> TunedModel:
+        """Open a verified version, warm it up and run its self-test.
+
+        Args:
+            same_shape_profile: of a loaded version of the same shape, if there is one.
+
+        Raises:
+            BundleRejected: with the reason.
+        """
+        limits = self._settings.repository
+        opening = partial(load_tuned, files, self._settings, same_shape_profile=same_shape_profile)
+        tuned = await self._step(key, State.LOADING, run_in_daemon_thread(opening, name="open"), limits.load_s)
         try:
             for state, proof in ((State.WARMING, warm_up), (State.SELF_TEST, self_test)):
-                await self._step(key, state, apart(partial(proof, tuned.model), name=state), limits.warm_up_s)
+                await self._step(
+                    key, state, run_in_daemon_thread(partial(proof, tuned.model), name=state), limits.warm_up_s
+                )
         except BaseException:
             tuned.model.backend.close()
             raise
         return tuned
 
     async def _step(self, key: Key, state: State, work: Awaitable[T], limit_s: float) -> T:
-        self._book.move(key, state)
+        self._lifecycle.registry.move(key, state)
         started = self._clock()
         try:
             async with asyncio.timeout(limit_s):
@@ -83,28 +85,28 @@ class Loader:
         finally:
             self._metrics.model_load_seconds.labels(key[0], state).observe(self._clock() - started)
 
-    async def _verify(self, key: Key, check_room: Callable[[int], None]) -> VerifiedFiles:
+    async def _read(self, key: Key) -> VerifiedFiles:
         model, digest = key
         directory = version_directory(self._settings.store, model, digest)
-        _, manifest = await apart(partial(read_manifest, directory), name="verify", nice=_NICE)
+        _, manifest = await run_in_daemon_thread(partial(read_manifest, directory), name="verify", nice=_NICE)
         if manifest.model != model:
             raise BundleRejected(f"the manifest belongs to model {manifest.model}", reason="parse")
-        check_room(self._estimate(manifest))
-        return await apart(partial(read_verified, directory), name="verify", nice=_NICE)
+        self._lifecycle.check_room(self.estimate(manifest))  # before its weights are read
+        return await run_in_daemon_thread(partial(read_verified, directory), name="verify", nice=_NICE)
 
-    async def _probe(self, files: VerifiedFiles) -> None:
+    async def _dry_run(self, files: VerifiedFiles) -> None:
         limits = self._settings.repository
-        if not limits.probe:
+        if not limits.dry_run:
             return
-        whole = self._settings.runtime.device == "cpu"
-        probe = Probe(ProbeLimits(limits.probe_s, limits.probe_memory_bytes, whole))
+        longest_shape = self._settings.runtime.device == "cpu"
+        dry_run = DryRun(DryRunLimits(limits.dry_run_s, limits.dry_run_memory_bytes, longest_shape))
         try:
-            await apart(partial(probe.run, files), name="probe")
+            await run_in_daemon_thread(partial(dry_run.run, files), name="dry-run")
         finally:
-            probe.stop()
+            dry_run.stop()
 
-    def _estimate(self, manifest: Manifest) -> int:
-        """Bytes that the version is taken to need while it is loaded."""
+    def estimate(self, manifest: Manifest) -> int:
+        """Estimated bytes of memory of a loaded version, from the sizes of its files."""
         return int(self._settings.repository.resident_factor * sum(entry.size for entry in manifest.files))
 
 
@@ -125,7 +127,7 @@ def warm_up(model: LoadedModel) -> None:
 
 
 def self_test(model: LoadedModel) -> None:
-    """Rescore the golden inputs, and see that rewards depend on the text at all. Blocking.
+    """Rescore the golden inputs, and check that rewards depend on the text at all. Blocking.
 
     Raises:
         BundleRejected: reason `selftest`.

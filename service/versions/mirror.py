@@ -1,4 +1,4 @@
-"""Keeps a folder a copy of a remote store: `live.py` reads the folder and knows nothing of where it comes from.
+"""Copies a remote store into a folder and keeps it up to date; `live.py` reads the folder as any other store.
 
 Pointers are followed at every poll, versions are fetched one at a time beside that. An alias moves in the copy only
 when its version is there as a whole, with digests checked; until then it stays. Without the remote, the copy serves.
@@ -54,18 +54,18 @@ class Mirror:
             raise ConfigurationError(f"cache_dir: {folder}: {error.strerror}", param="cache_dir") from None
 
     def problem(self) -> str | None:
-        """What the last look at the remote store met; None: it worked."""
+        """The error of the last poll of the remote store; None: it worked."""
         return self._problem
 
     async def open(self) -> None:
-        """Copy what is named now, then go on following. Without the remote, begin with what the copy has."""
+        """Copy the versions that are named now, then keep polling. Without the remote, the copy serves as it is."""
         await self.poll()
         if self._fetching:
             await asyncio.wait({self._fetching})
         self._tasks.append(asyncio.create_task(self._watch(), name="mirror"))
 
     async def aclose(self) -> None:
-        """Stop; a copy that is under way ends at its next chunk."""
+        """Stop polling; a copy in progress ends at its next chunk."""
         self._stopped = True
         for task in self._tasks:
             task.cancel()
@@ -80,7 +80,7 @@ class Mirror:
                 self._log.error("mirror_failed", error=type(error).__name__)
 
     async def poll(self) -> None:
-        """Look at the remote once; have what is missing fetched."""
+        """Poll the remote once; start to fetch missing versions."""
         try:
             found = await asyncio.to_thread(self._remote.pointers)
         except (RemoteUnavailable, FileNotFoundError) as error:
@@ -101,12 +101,12 @@ class Mirror:
         self._problem = problem
 
     async def _fetch_all(self) -> None:
-        """One version at a time, until none is missing or all that are have failed a moment ago."""
+        """Fetch one version after the other until none is missing, or the missing ones have just failed."""
         while missing := await asyncio.to_thread(self._follow_all):
             await asyncio.to_thread(self._fetch, missing[0])
 
     def _follow_all(self) -> list[Key]:
-        """Bring the copy's pointers up to date with the versions at hand; returns what should be fetched now."""
+        """Update the copy's pointers with the versions that are copied; returns those to fetch now."""
         missing = {key for model, pointer in self._pointers.items() for key in self._follow(model, pointer)}
         now = time.monotonic()
         return [] if self._stopped else sorted(key for key in missing if self._not_before.get(key, now) <= now)
@@ -155,7 +155,7 @@ class Mirror:
             rmtree(folder, ignore_errors=True)
 
     def _refuse(self, key: Key, error: BundleRejected | PublishError) -> None:
-        """Log, count, and leave it for a while; the alias stays at what the copy has."""
+        """Log and count a failure, and retry it later; the alias stays at the version that the copy has."""
         model, digest = key
         if self._not_before.get(key, 0.0) > time.monotonic():
             return
@@ -168,6 +168,6 @@ class Mirror:
 
 
 def at_hand(wanted: Mapping[str, str], before: Mapping[str, str], absent: set[str]) -> dict[str, str]:
-    """Where aliases can be now: where they should, or where they were while their version is not there yet."""
+    """Each alias's desired version if it is copied, else its previous version."""
     there = {alias: digest for alias, digest in wanted.items() if digest not in absent}
     return there | {alias: before[alias] for alias in wanted if alias not in there and alias in before}

@@ -1,4 +1,4 @@
-"""One resident version: tokenizer, session and batcher as one lifetime, with a count of who uses it."""
+"""One loaded version: tokenizer, engine session and batcher with one lifetime, and a count of the requests on it."""
 
 import asyncio
 import math
@@ -20,22 +20,22 @@ from service.versions.health import Health
 from service.versions.tuned import TunedModel, largest_batch
 
 _USABLE = 0.8
-"""Share of the time to its deadline that a request may be predicted to wait: the rest is for what was mispredicted."""
+"""Share of the time to its deadline that a request may be predicted to wait; the rest covers errors of prediction."""
 _MAX_RETRY_AFTER_S = 60
 
 
 class Observer(Protocol):
-    """What is told of a version's rewards: of every request that somebody asked for, until the version is retired."""
+    """Receives the outcomes of a version's requests until it is retired; not of those that the service itself makes."""
 
     def note(self, items: Sequence[Item], outcomes: Sequence[Outcome]) -> None: ...
     def close(self) -> None: ...
 
 
 Observe = Callable[[Manifest, str], Observer]
-"""Begins to observe a version that was just loaded, by its manifest and digest."""
+"""Makes the observer of a version that was just loaded, from its manifest and digest."""
 
 
-class ModelBundle:
+class ResidentVersion:
     """A version that requests can be pinned to. Closed only when the last of them is done."""
 
     def __init__(
@@ -60,7 +60,7 @@ class ModelBundle:
         self._batcher = Batcher(
             model.score,
             batch_policy(tuned, settings),
-            lanes=tuned.profile.lanes,
+            workers=tuned.profile.workers,
             dedupe=settings.batching.dedupe,
             clock=clock,
             metrics=self.metrics,
@@ -80,7 +80,7 @@ class ModelBundle:
 
     @property
     def name(self) -> str:
-        """`model@digest`, short: how logs and replies name it."""
+        """`model@digest`, the digest shortened: its name in logs and replies."""
         return f"{self.manifest.model}@{self.digest[:SHORT_DIGEST]}"
 
     async def encode(self, items: Sequence[Item]) -> list[Encoded]:
@@ -97,21 +97,21 @@ class ModelBundle:
 
     @property
     def queued_s(self) -> float:
-        """Predicted seconds until the engine has done all that waits now."""
+        """Predicted seconds until the engine has run everything that is queued now."""
         return self._batcher.wait_s()
 
     def check_wait(self, deadline: float, encoded: Sequence[Encoded] = ()) -> None:
-        """Refuse now what would be late: an answer in time, or an honest no at once.
+        """Refuse a request at once if, by prediction, it would miss its deadline.
 
         Args:
-            encoded: what would be queued; empty before it is known: then only the queue counts.
+            encoded: the items that would be queued; empty before they are tokenized: then only the queue counts.
 
         Raises:
             Overloaded: the queue's predicted time leaves too little of the time to the deadline.
         """
         queued_s = self.queued_s
         if queued_s <= 0 or not self._refuse_late:
-            return  # an idle engine refuses nobody: predictions may be wrong
+            return  # an idle engine refuses no request: predictions may be wrong
         own = [entry for entry in encoded if isinstance(entry, Encoding)]
         if self._batcher.wait_s(own) > _USABLE * (deadline - self._clock()):
             raise Overloaded(
@@ -120,10 +120,10 @@ class ModelBundle:
                 retry_after_s=min(_MAX_RETRY_AFTER_S, max(1, math.ceil(queued_s / 2))),
             )
 
-    def settled(self, outcomes: Sequence[Outcome], *, traffic: bool = True) -> None:
-        """Count what became of a request's items; a version is on probation for what its callers get."""
+    def record_outcomes(self, outcomes: Sequence[Outcome], *, traffic: bool = True) -> None:
+        """Count the outcomes of a request; those of real traffic also count for the version's probation."""
         rewards = sum(isinstance(outcome, Reward) for outcome in outcomes)
-        self.metrics.settled(rewards=rewards, errors=len(outcomes) - rewards)
+        self.metrics.record_outcomes(rewards=rewards, errors=len(outcomes) - rewards)
         failed = non_finite = 0
         if rewards < len(outcomes):
             failed = sum(isinstance(outcome, EngineError) for outcome in outcomes)
@@ -132,22 +132,22 @@ class ModelBundle:
             self.health.note(items=rewards + failed, failed=failed, non_finite=non_finite)
 
     def acquire(self) -> None:
-        """Count a user in."""
+        """Count a request that is pinned to this version."""
         self._users += 1
         self._unused.clear()
 
     def release(self) -> None:
-        """Count a user out."""
+        """Count a request that is done."""
         self._users -= 1
         if self._users == 0:
             self._unused.set()
 
     async def unused(self) -> None:
-        """Until no request is pinned to it."""
+        """Wait until no request is pinned to it."""
         await self._unused.wait()
 
     async def aclose(self, *, timeout_s: float) -> None:
-        """Wait for the users, then close batcher, series and session. Idempotent."""
+        """Wait for pinned requests, then close batcher and session. Idempotent."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._unused.wait()
@@ -169,7 +169,7 @@ def _labels(manifest: Manifest, digest: str) -> VersionLabels:
 
 
 def batch_policy(tuned: TunedModel, settings: Settings) -> Policy:
-    """How this version's queue is cut into engine calls on this machine."""
+    """The batching policy of this version on this machine."""
     manifest, batching = tuned.model.manifest, settings.batching
     limits = BatchLimits(largest_batch(manifest, settings), batching.max_tokens)
     longest = manifest.input_format.max_length

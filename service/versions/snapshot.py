@@ -1,4 +1,4 @@
-"""What is served at one moment, and what a request may say to name a version of it."""
+"""The versions served at one moment, and how a request selects one of them."""
 
 import re
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from service.bundle.pointer import DEFAULT_ALIAS
 from service.errors import NotReady, UnknownModel
-from service.versions.resident import ModelBundle
+from service.versions.resident import ResidentVersion
 
 _SELECTOR = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]{0,63})(?:@(?P<which>[a-z0-9][a-z0-9._-]{0,63}))?")
 _MIN_DIGEST_PREFIX = 8
@@ -24,24 +24,20 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What is served at one moment; replaced as a whole, never changed."""
+    """The versions served at one moment; replaced as a whole, never changed."""
 
-    aliases: Mapping[str, Mapping[str, ModelBundle]] = field(default_factory=dict)
+    aliases: Mapping[str, Mapping[str, ResidentVersion]] = field(default_factory=dict)
     """By model, then by alias."""
-    resident: Mapping[str, ModelBundle] = field(default_factory=dict)
+    resident: Mapping[str, ResidentVersion] = field(default_factory=dict)
     """Every loaded version by its digest, also those that no alias names."""
     rejections: tuple[Rejection, ...] = ()
 
-    def bundles(self) -> Mapping[str, ModelBundle]:
-        """Every loaded version once, by digest."""
-        return self.resident
-
     def knows(self, selector: str) -> bool:
-        """Whether a selector names a model of ours, whatever version of it."""
+        """Whether a selector names one of the served models, in any version."""
         match = _SELECTOR.fullmatch(selector)
         return match is not None and match["name"] in self.aliases
 
-    def select(self, selector: str | None, *, default_model: str | None) -> ModelBundle:
+    def select(self, selector: str | None, *, default_model: str | None) -> ResidentVersion:
         """The version that `name`, `name@alias` or `name@digest` (8 digits or more) names.
 
         Raises:
@@ -57,9 +53,9 @@ class Snapshot:
         if which in self.aliases[model]:
             return self.aliases[model][which]
         found = [
-            bundle
-            for digest, bundle in self.resident.items()
-            if digest.startswith(which) and bundle.manifest.model == model
+            version
+            for digest, version in self.resident.items()
+            if digest.startswith(which) and version.manifest.model == model
         ]
         if len(which) >= _MIN_DIGEST_PREFIX and len(found) == 1:
             return found[0]

@@ -13,12 +13,13 @@ Key = tuple[str, str]
 
 
 class State(StrEnum):
-    """Where a version stands."""
+    """The state of a version in this process."""
 
     DISCOVERED = "discovered"
-    """A pointer names it; nothing of it was read yet."""
+    """A pointer names it; none of its files was read yet."""
     VERIFYING = "verifying"
     PROBING = "probing"
+    """Its dry run, in a child process."""
     LOADING = "loading"
     WARMING = "warming"
     SELF_TEST = "self_test"
@@ -27,13 +28,13 @@ class State(StrEnum):
     ACTIVE = "active"
     """An alias names it."""
     DRAINING = "draining"
-    """Nobody needs it any more but the requests that it still answers."""
+    """Only requests that are pinned to it still need it."""
     RETIRED = "retired"
     REJECTED = "rejected"
 
 
 STEPS = (State.VERIFYING, State.PROBING, State.LOADING, State.WARMING, State.SELF_TEST)
-"""What a candidate goes through, in order; the time of each is a metric."""
+"""The steps of loading a candidate, in order; the time of each is a metric."""
 RESIDENT = frozenset({State.READY, State.ACTIVE, State.DRAINING})
 """States in which a version holds an engine and answers requests that are pinned to it."""
 LEGAL: dict[State, frozenset[State]] = {
@@ -45,7 +46,7 @@ LEGAL: dict[State, frozenset[State]] = {
     State.SELF_TEST: frozenset({State.READY, State.REJECTED}),
     State.READY: frozenset({State.ACTIVE, State.DRAINING}),
     State.ACTIVE: frozenset({State.READY}),
-    # Wanted again while its last requests finish: it never left.
+    # Wanted again while its last requests finish: its engine is still open.
     State.DRAINING: frozenset({State.READY, State.RETIRED}),
     State.REJECTED: frozenset({State.DISCOVERED, State.RETIRED}),
     State.RETIRED: frozenset(),
@@ -62,7 +63,7 @@ class VersionStatus:
     since: float
     """Seconds since the epoch."""
     reason: str | None = None
-    """Of a refusal, one of a closed set; of a version that was taken back, why."""
+    """Of a refusal, one of a closed set; of a version that was rolled back, its cause."""
     message: str | None = None
 
     @property
@@ -70,8 +71,8 @@ class VersionStatus:
         return self.model, self.digest
 
 
-class Book:
-    """The state of every version that is known; a retired one is forgotten."""
+class VersionRegistry:
+    """Holds the state of every known version; a retired one is forgotten."""
 
     def __init__(
         self, clock: Callable[[], float], on_move: Callable[[VersionStatus | None, VersionStatus], None]
@@ -81,7 +82,7 @@ class Book:
         self._known: dict[Key, VersionStatus] = {}
 
     def __iter__(self) -> Iterator[VersionStatus]:
-        """All that is known, in the order in which each reached its state."""
+        """Every known version, in the order in which each reached its state."""
         return iter(tuple(self._known.values()))
 
     def get(self, key: Key) -> VersionStatus | None:
@@ -92,7 +93,7 @@ class Book:
         return status.state if (status := self._known.get(key)) else None
 
     def move(self, key: Key, to: State, *, reason: str | None = None, message: str | None = None) -> None:
-        """Take a version to its next state. While it is tried again it keeps the reason of its last refusal.
+        """Move a version to its next state. While it is tried again it keeps the reason of its last refusal.
 
         Raises:
             ValueError: the step is not in `LEGAL`: a mistake in this program.
@@ -110,6 +111,6 @@ class Book:
         self._on_move(before, after)
 
     def note(self, key: Key, *, reason: str) -> None:
-        """Say why a version that could serve does not; its state stays."""
+        """Record why a version that could serve does not; its state does not change."""
         status = self._known[key]
         self._known[key] = VersionStatus(*key, status.state, status.since, reason, status.message)

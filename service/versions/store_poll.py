@@ -1,7 +1,7 @@
-"""When to look at the store: every few seconds, and at once when the file system says that a pointer was written.
+"""Says when to poll the store: every few seconds, and at once when the file system reports a written pointer.
 
-The period is the truth: notices are lost on network and shared volumes, and a watch dies with the folder that it is on.
-A notice only shortens the wait.
+The period is what counts: notices are lost on network and shared volumes, and a watch dies with the folder that it is
+on. A notice only shortens the wait.
 """
 
 import asyncio
@@ -15,21 +15,21 @@ import watchfiles
 from service.bundle.pointer import POINTER_NAME
 from service.telemetry.logs import get_logger
 
-_SETTLE_MS = 50
-Watch = Callable[[Path], AsyncIterator[Any]]
+_STEP_MS = 50
+Notices = Callable[[Path], AsyncIterator[Any]]
 
 
-def pointer_changes(store: Path) -> AsyncIterator[Any]:
-    """One element whenever pointers below the store were written."""
+def pointer_changes(store: Path) -> AsyncGenerator[set[tuple[watchfiles.Change, str]]]:
+    """Yield once whenever pointers below the store were written; changes of other files are ignored."""
     return watchfiles.awatch(
-        store, watch_filter=lambda _, path: Path(path).name == POINTER_NAME, debounce=_SETTLE_MS * 4, step=_SETTLE_MS
+        store, watch_filter=lambda _, path: Path(path).name == POINTER_NAME, debounce=_STEP_MS * 4, step=_STEP_MS
     )
 
 
-async def looks(store: Path, *, period_s: float, watch: Watch = pointer_changes) -> AsyncGenerator[None]:
-    """Yield when it is time to look. Ends only by being closed."""
+async def poll_ticks(store: Path, *, period_s: float, notices: Notices = pointer_changes) -> AsyncGenerator[None]:
+    """Yield when it is time to poll. Ends only by being closed."""
     noticed = asyncio.Event()
-    task = asyncio.create_task(_notice(store, noticed, watch), name="store-notices")
+    task = asyncio.create_task(_notice(store, noticed, notices), name="store-notices")
     try:
         while True:
             with contextlib.suppress(TimeoutError):
@@ -42,10 +42,10 @@ async def looks(store: Path, *, period_s: float, watch: Watch = pointer_changes)
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _notice(store: Path, noticed: asyncio.Event, watch: Watch) -> None:
-    """Set the event at each notice; if there can be no notices, say so once and leave it to the period."""
+async def _notice(store: Path, noticed: asyncio.Event, notices: Notices) -> None:
+    """Set the event at each notice; if there can be no notices, log that once and leave it to the period."""
     try:
-        async for _ in watch(store):
+        async for _ in notices(store):
             noticed.set()
         cause = "it ended"
     except Exception as error:  # noqa: BLE001 - whatever the watcher of an odd file system raises: polling goes on

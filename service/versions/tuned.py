@@ -1,9 +1,8 @@
-"""Load a version with its profile: from the cache folder, or measured now and kept there for the next start.
+"""Loads a version with its profile: read from the cache folder, or measured now and written there.
 
-The cache is only ever a help: a folder that cannot be written or a record that cannot be read costs a measurement.
+The cache is optional: a folder that cannot be written or a record that cannot be read costs a measurement.
 """
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,26 +11,27 @@ from typing import Annotated, Self
 
 from pydantic import Field, ValidationError
 
+from service.bundle.files import replace_file
 from service.bundle.formats import Closed
 from service.bundle.manifest import Manifest
 from service.bundle.open import MODEL_FILE, LoadedModel, open_model
 from service.bundle.store import VerifiedFiles
 from service.engine.cost import Cell
+from service.engine.dual_session import DualSessionBackend
 from service.engine.machine import cores, fingerprint
 from service.engine.profile import Profile, Shape, fastest_split, measure_cells
-from service.engine.widths import TwoWidths
 from service.settings import Settings
 from service.telemetry.logs import get_logger
 
 _BUDGET_S = {"cpu": 1.2, "gpu": 6.0}
-"""For the cells; the race of lanes x threads on a CPU takes what remains of two seconds."""
+"""For the cells; the race of workers x threads on a CPU takes what remains of two seconds."""
 _CELL_TOKENS_ON_CPU = 2048
 """Larger batches never pay on a CPU, and would use up the budget."""
 _RACE_LIMIT_BYTES = 2**30
-"""Larger models get one lane with all threads: a second session costs memory and seconds."""
+"""Larger models get one worker with all threads: a second session costs memory and seconds."""
 _MEASUREMENT = 1
 """Raise it when what is measured, or how the engine is opened, changes: older records are then measured again."""
-_GPU_LANES = 2
+_GPU_WORKERS = 2
 """One prepares the next batch while the other's runs."""
 _log = get_logger(__name__)
 Count = Annotated[int, Field(ge=1, le=2**20)]
@@ -41,7 +41,7 @@ Seconds = Annotated[float, Field(gt=0)]
 class ProfileRecord(Closed):
     """A profile on disk."""
 
-    lanes: Count
+    workers: Count
     threads: Count
     single: tuple[tuple[Count, Seconds], ...] = Field(min_length=1)
     """(tokens, seconds) of single texts."""
@@ -50,15 +50,15 @@ class ProfileRecord(Closed):
 
     @classmethod
     def of(cls, profile: Profile) -> Self:
-        """As it is written."""
+        """The record of a profile."""
         single = tuple((cell.tokens, cell.seconds) for cell in profile.cells if cell.items == 1)
         batches = tuple((cell.items, cell.tokens, cell.seconds) for cell in profile.cells if cell.items > 1)
-        return cls(lanes=profile.lanes, threads=profile.threads, single=single, batches=batches)
+        return cls(workers=profile.workers, threads=profile.threads, single=single, batches=batches)
 
     def profile(self) -> Profile:
-        """As it is used."""
+        """The profile of a record."""
         cells = [Cell(1, *entry) for entry in self.single] + [Cell(*entry) for entry in self.batches]
-        return Profile(self.lanes, self.threads, tuple(cells))
+        return Profile(self.workers, self.threads, tuple(cells))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,24 +69,24 @@ class TunedModel:
     profile: Profile
 
 
-def load_tuned(files: VerifiedFiles, settings: Settings, *, twin: Profile | None = None) -> TunedModel:
-    """Open a version and know how long its engine calls take here. Blocking; a first time takes seconds longer.
+def load_tuned(files: VerifiedFiles, settings: Settings, *, same_shape_profile: Profile | None = None) -> TunedModel:
+    """Open a version with its profile on this machine. Blocking; the first time takes seconds longer.
 
     Args:
-        twin: the profile of a version of the same shape that is serving now: it holds for this one too, and measuring
-            would take the cores from it. Not kept: the next start measures.
+        same_shape_profile: of a version of the same shape that is serving now. It holds for this one too, and
+            measuring would take the cores from that version. It is not cached: the next start measures.
 
     Raises:
         BundleRejected, ConfigurationError: as `open_model`; nothing stays open.
     """
     path = _record_path(files.digest, settings)
-    if profile := _read(path) or twin:
+    if profile := _read(path) or same_shape_profile:
         model = _open(files, settings, profile.threads)
     else:
         model, profile = _measure(files, settings)
         _write(path, profile)
-    if profile.lanes > 1 and _widths_are_free(settings):
-        model = _widened(model, files, settings)
+    if profile.workers > 1 and _may_open_second(settings):
+        model = _with_low_latency_session(model, files, settings)
     return TunedModel(model, profile)
 
 
@@ -101,7 +101,7 @@ def _shape_key(manifest: Manifest) -> tuple[object, ...]:
 
 
 def largest_batch(manifest: Manifest, settings: Settings) -> int:
-    """Most texts in an engine call of this version.
+    """The largest batch of this version.
 
     Dynamic int8 scales activations by tensor, so a text's reward would depend on its batch-mates: one a call.
     """
@@ -112,19 +112,19 @@ def _open(files: VerifiedFiles, settings: Settings, threads: int) -> LoadedModel
     return open_model(files, device=settings.runtime.device, threads=threads)
 
 
-def _widths_are_free(settings: Settings) -> bool:
-    fixed = settings.runtime.threads or settings.batching.lanes or settings.runtime.device != "cpu"
-    return settings.runtime.wide_when_alone and not fixed
+def _may_open_second(settings: Settings) -> bool:
+    fixed = settings.runtime.threads or settings.batching.workers or settings.runtime.device != "cpu"
+    return settings.runtime.low_latency_session and not fixed
 
 
-def _widened(model: LoadedModel, files: VerifiedFiles, settings: Settings) -> LoadedModel:
-    """The same version with a second engine on all cores, for calls that are alone. Holds the weights twice."""
+def _with_low_latency_session(model: LoadedModel, files: VerifiedFiles, settings: Settings) -> LoadedModel:
+    """Add a second engine session on all cores, for calls that are alone. Holds the weights twice."""
     try:
-        wide = _open(files, settings, _cores(settings))
+        low_latency = _open(files, settings, _cores(settings))
     except BaseException:
         model.backend.close()
         raise
-    return replace(model, backend=TwoWidths(model.backend, wide.backend))
+    return replace(model, backend=DualSessionBackend(model.backend, low_latency.backend))
 
 
 def _measure(files: VerifiedFiles, settings: Settings) -> tuple[LoadedModel, Profile]:
@@ -134,7 +134,7 @@ def _measure(files: VerifiedFiles, settings: Settings) -> tuple[LoadedModel, Pro
         shape = _shape(models[first].manifest, settings)
         for threads in others:
             models[threads] = _open(files, settings, threads)
-        lanes, threads = _split(models, shape, settings)
+        workers, threads = _split(models, shape, settings)
         chosen = models.pop(threads)
     finally:
         for model in models.values():
@@ -147,24 +147,26 @@ def _measure(files: VerifiedFiles, settings: Settings) -> tuple[LoadedModel, Pro
         chosen.backend.close()
         raise
     seconds = round(time.perf_counter() - started, 2)
-    _log.info("profiled", version=files.digest[:12], lanes=lanes, threads=threads, cells=len(cells), seconds=seconds)
-    return chosen, Profile(lanes, threads, cells)
+    _log.info(
+        "profiled", version=files.digest[:12], workers=workers, threads=threads, cells=len(cells), seconds=seconds
+    )
+    return chosen, Profile(workers, threads, cells)
 
 
 def _split(models: dict[int, LoadedModel], shape: Shape, settings: Settings) -> tuple[int, int]:
     if len(models) > 1:
         return fastest_split({threads: model.backend for threads, model in models.items()}, _cores(settings), shape)
     [threads] = models
-    return settings.batching.lanes or (1 if settings.runtime.device == "cpu" else _GPU_LANES), threads
+    return settings.batching.workers or (1 if settings.runtime.device == "cpu" else _GPU_WORKERS), threads
 
 
 def _thread_counts(files: VerifiedFiles, settings: Settings) -> Sequence[int]:
-    """Threads of an engine call that are worth trying; one if the settings or the model's size leave no choice."""
+    """Numbers of threads to try for an engine call; one if the settings or the model's size leave no choice."""
     available = _cores(settings)
     if settings.runtime.threads:
         return [settings.runtime.threads]
-    if settings.batching.lanes:
-        return [max(1, available // settings.batching.lanes)]
+    if settings.batching.workers:
+        return [max(1, available // settings.batching.workers)]
     if settings.runtime.device != "cpu" or _size(files) > _RACE_LIMIT_BYTES:
         return [available]
     return sorted({available, max(1, available // 4), 1}, reverse=True)
@@ -194,7 +196,7 @@ def _record_path(digest: str, settings: Settings) -> Path:
         device=settings.runtime.device,
         cores=_cores(settings),
         threads=settings.runtime.threads,
-        lanes=settings.batching.lanes,
+        workers=settings.batching.workers,
         max_items=settings.batching.max_items,
         max_tokens=settings.batching.max_tokens,
     )
@@ -212,10 +214,8 @@ def _read(path: Path) -> Profile | None:
 
 
 def _write(path: Path, profile: Profile) -> None:
-    staged = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        staged.write_text(ProfileRecord.of(profile).model_dump_json(), encoding="utf-8")
-        staged.replace(path)
+        replace_file(path, ProfileRecord.of(profile).model_dump_json().encode())
     except OSError as error:
         _log.warning("profile_not_kept", path=str(path), error=error.strerror)

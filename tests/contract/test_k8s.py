@@ -106,7 +106,7 @@ def test_listens_beyond_the_pod(settings: Settings) -> None:
 
 
 def test_cores_follow_the_request(settings: Settings) -> None:
-    """Lanes and threads use the CPUs that were requested, not all of the node's."""
+    """Workers and threads use the CPUs that were requested, not all of the node's."""
     assert str(settings.runtime.cores) == SERVICE["resources"]["requests"]["cpu"]
     assert "cpu" not in SERVICE["resources"]["limits"]
 

@@ -39,7 +39,7 @@ def test_any_batch_gives_torchs_rewards(published: Path, checkpoint: Checkpoint)
     """Whatever else is in the batch, each reward is torch's to 1e-5: 1..64 items, any lengths, any Unicode."""
 
     async def story(client: httpx.AsyncClient, service: Service) -> None:
-        [bundle] = service.live.snapshot.bundles().values()
+        [bundle] = service.live.snapshot.resident.values()
         loop = asyncio.get_running_loop()
 
         @settings(max_examples=25, suppress_health_check=list(HealthCheck))
@@ -113,7 +113,7 @@ def test_what_would_be_late_is_refused_at_once(published: Path) -> None:
     """Behind a queue that its deadline cannot outlast, a request gets 503 and Retry-After, and costs no engine time."""
 
     async def story(client: httpx.AsyncClient, service: Service) -> None:
-        [bundle] = service.live.snapshot.bundles().values()
+        [bundle] = service.live.snapshot.resident.values()
         first = asyncio.create_task(score(service, [ScoreItem("word " * 300, str(i)) for i in range(200)]))
         while bundle.queued_s == 0:  # noqa: ASYNC110
             await asyncio.sleep(0)
@@ -136,7 +136,7 @@ def test_without_refusing_late_requests_wait(published: Path) -> None:
     """The ablation switch: the same request waits, and fails when its deadline passes."""
 
     async def story(client: httpx.AsyncClient, service: Service) -> None:
-        [bundle] = service.live.snapshot.bundles().values()
+        [bundle] = service.live.snapshot.resident.values()
         first = asyncio.create_task(score(service, [ScoreItem("word " * 300, str(i)) for i in range(200)]))
         while bundle.queued_s == 0:  # noqa: ASYNC110
             await asyncio.sleep(0)
@@ -152,7 +152,7 @@ def test_shutdown_fails_requests_as_a_whole(published: Path) -> None:
 
     async def story(client: httpx.AsyncClient, service: Service) -> None:
         task = asyncio.create_task(score(service, [ScoreItem("word " * 400, str(i)) for i in range(100)]))
-        [bundle] = service.live.snapshot.bundles().values()
+        [bundle] = service.live.snapshot.resident.values()
         labels = {"model": "tiny", "version": bundle.digest[:12]}
         while not service.metrics.registry.get_sample_value("rm_queue_items", labels):  # noqa: ASYNC110
             await asyncio.sleep(0)

@@ -11,6 +11,7 @@ from plurality.training.judge.report import Report
 from plurality.training.judge.run import Outcome, Spent
 from plurality.training.judge.settings import JudgeSettings
 from plurality.training.rows import PreferenceRow
+from service.bundle.files import replace_file
 
 
 def judged_row(row: PreferenceRow, outcome: Outcome, *, replace_margin: bool) -> PreferenceRow:
@@ -41,11 +42,8 @@ def judged_rows(
 
 def write_rows(path: Path, rows: Sequence[PreferenceRow]) -> None:
     """One row a line; the file appears only when it is whole."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        for row in rows:
-            file.write(msgspec.json.encode(row.model_dump(mode="json", exclude_none=True)) + b"\n")
-    partial.replace(path)
+    lines = (msgspec.json.encode(row.model_dump(mode="json", exclude_none=True)) + b"\n" for row in rows)
+    replace_file(path, b"".join(lines))
 
 
 def write_report(path: Path, report: Report, settings: JudgeSettings, spent: Spent) -> None:

@@ -22,6 +22,7 @@ from plurality.training.loaders.registry import DataSet
 from plurality.training.loaders.sources import Origin, Source, read
 from plurality.training.rows import PreferenceRow
 from plurality.training.split import PARTS, Shares, counts, deduplicate, hold_out, prompt_key, split, text_key
+from service.bundle.files import replace_file
 
 CARD, DETAILS = "card.json", "details.jsonl"
 FILES = (*(f"{part}.jsonl" for part in PARTS), DETAILS, CARD)
@@ -198,16 +199,9 @@ def _write(
         "label": plan.label, "ties": plan.ties, "parts": described,
         "shared_between_parts": [asdict(leak) for leak in leaks(parts)],
     }  # fmt: skip
-    _replace(plan.output / CARD, msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n")
+    replace_file(plan.output / CARD, msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n")
     return card
 
 
 def _lines(path: Path, objects: Iterable[dict[str, Any]]) -> None:
-    _replace(path, b"".join(msgspec.json.encode(entry) + b"\n" for entry in objects))
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """A file appears only when it is whole."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+    replace_file(path, b"".join(msgspec.json.encode(entry) + b"\n" for entry in objects))

@@ -19,7 +19,7 @@ from service.domain import Item, Message, RawText, RawTokens, Reward, ScoreItem
 from service.errors import MalformedRequest
 from service.scoring import Scored
 from service.telemetry.metrics import SHORT_DIGEST
-from service.versions.resident import ModelBundle
+from service.versions.resident import ResidentVersion
 from service.wire import UNKNOWN_FIELD, malformed, too_deep
 
 Json = dict[str, Any]
@@ -214,7 +214,7 @@ def plain(reply: object) -> Response:
     return Response(msgspec.json.encode(reply), media_type="application/json")
 
 
-def served(caller: Caller) -> list[tuple[str, ModelBundle]]:
+def served(caller: Caller) -> list[tuple[str, ResidentVersion]]:
     """Every resident version with what `model` may say to get it: a model's name, or name@alias."""
     return [
         (name if alias == DEFAULT_ALIAS else f"{name}@{alias}", bundle)

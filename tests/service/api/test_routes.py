@@ -33,7 +33,7 @@ def test_rewards_are_those_of_torch(published: Path, tiny_checkpoint: Path) -> N
     logits = checkpoint.logits(checkpoint.encode(items))
 
     async def story(client: httpx.AsyncClient, service: Service) -> None:
-        [bundle] = service.live.snapshot.bundles().values()
+        [bundle] = service.live.snapshot.resident.values()
         reply = (await client.post("/rm/v1/score", json={"items": ITEMS})).json()
         msgspec.convert(reply, ScoreResponse)
         for entry, logit in zip(reply["items"], logits, strict=True):
@@ -54,7 +54,7 @@ def test_preference(published: Path) -> None:
     swapped = {"prompt": "Name a prime.", "response_a": second, "response_b": first}
 
     async def story(client: httpx.AsyncClient, service: Service) -> None:
-        [bundle] = service.live.snapshot.bundles().values()
+        [bundle] = service.live.snapshot.resident.values()
         reply = (await client.post("/rm/v1/preference", json={"pairs": [pair, swapped]})).json()
         msgspec.convert(reply, PreferenceResponse)
         there, back = reply["pairs"]
@@ -78,7 +78,7 @@ def test_a_source_has_its_own_temperature(store: Path, tiny_checkpoint: Path) ->
     base = {"prompt": "Name a prime.", "response_a": "Seven, I think.", "response_b": "No idea, go away."}
 
     async def story(client: httpx.AsyncClient, service: Service) -> None:
-        [bundle] = service.live.snapshot.bundles().values()
+        [bundle] = service.live.snapshot.resident.values()
         calibrator = bundle.manifest.calibrator
         body = {"pairs": [{**base, "source": name} for name in ("web", "talk", "other", None)]}
         replies = (await client.post("/rm/v1/preference", json=body)).json()["pairs"]
@@ -190,7 +190,7 @@ def test_selectors(published: Path, selector: str) -> None:
     """A model is found by name, alias, and the first digits of its digest."""
 
     async def story(client: httpx.AsyncClient, service: Service) -> None:
-        [digest] = service.live.snapshot.bundles()
+        [digest] = service.live.snapshot.resident
         model = f"tiny@{digest[:10]}" if selector == "digest" else selector
         reply = await client.post("/rm/v1/score", json={"model": model, "items": ITEMS[:1]})
         assert reply.json()["model"]["version"] == digest
@@ -250,7 +250,7 @@ def test_metrics_equal_what_happened(published: Path) -> None:
             error_of(await client.get(path), 404)
         error_of(await client.get("/rm/v1/score"), 405)
         value = service.metrics.registry.get_sample_value
-        [bundle] = service.live.snapshot.bundles().values()
+        [bundle] = service.live.snapshot.resident.values()
         labels = {"model": "tiny", "version": bundle.digest[:12]}
         assert value("rm_requests_total", {"route": "/rm/v1/score", "status": "200", **labels}) == 3
         assert value("rm_requests_total", {"route": "other", "status": "404", "model": "", "version": ""}) == 3

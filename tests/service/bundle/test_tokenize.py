@@ -9,7 +9,7 @@ from tokenizers import AddedToken, Tokenizer
 
 from model_export.checkpoint import open_checkpoint
 from service.bundle.formats import ChatFormat, PairFormat
-from service.bundle.tokenize import Encoded, ItemTokenizer, render_chat, seams
+from service.bundle.tokenize import Encoded, ItemTokenizer, render_chat, safe_split_points
 from service.domain import Encoding, Message, Prompt, ScoreItem
 from service.errors import ControlTokenInText, UnsupportedConversation
 from tests.fakes import FORMAT, word_tokenizer
@@ -136,9 +136,9 @@ any_text = st.text(max_size=30) | st.sampled_from(["word " * 200, " edge ", "\n\
 def test_a_shared_prompt_changes_no_token(
     chat_models: dict[str, ItemTokenizer], kind: str, data: st.DataObject, prompt: str, responses: list[str]
 ) -> None:
-    """Tokenized once or with each response: the same ids, the same cuts, whatever the texts."""
+    """Tokenized once or with each response: the same ids, the same truncation, whatever the texts."""
     shared = chat_models[kind]
-    assert shared.cuts, "these templates can be cut"
+    assert shared.split_points, "these templates can be cut"
     turns = (Message("user", prompt), Message("assistant", data.draw(any_text)), Message("user", data.draw(any_text)))
     prompts: st.SearchStrategy[Prompt] = st.sampled_from([prompt, turns])
     items = [ScoreItem(data.draw(prompts), response) for response in responses]
@@ -181,11 +181,11 @@ def test_the_shared_prompt_is_tokenized_once(chat_models: dict[str, ItemTokenize
 def test_seams(token: AddedToken, cut: bool) -> None:
     """Only tokens that nothing on their left can change; and not where another token could lie across."""
     tokenizer = word_tokenizer().tokenizer
-    assert seams(tokenizer, ["<x> b"]) == frozenset()
+    assert safe_split_points(tokenizer, ["<x> b"]) == frozenset()
     tokenizer.add_special_tokens([token])
-    assert (seams(tokenizer, ["<x> b", "b <x>"]) == {"<x> b"}) == cut
+    assert (safe_split_points(tokenizer, ["<x> b", "b <x>"]) == {"<x> b"}) == cut
     tokenizer.add_special_tokens([AddedToken("a<x", normalized=False)])
-    assert seams(tokenizer, ["<x> b"]) == frozenset()
+    assert safe_split_points(tokenizer, ["<x> b"]) == frozenset()
 
 
 @settings(max_examples=50)

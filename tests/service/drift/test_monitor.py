@@ -13,9 +13,9 @@ from service.app import Service
 from service.bundle.pointer_writer import set_aliases, writer
 from service.domain import Reward, ScoreItem, ScoreQuery
 from service.drift import monitor
+from service.drift.drift_metrics import DRIFT_METRICS
 from service.drift.gauges import Gauges
 from service.drift.monitor import Watch
-from service.drift.readings import READINGS
 from service.settings import read_settings
 from tests.api import settings_for, with_api
 from tests.fakes import ManualClock, manifest
@@ -35,7 +35,7 @@ def series(service: Service) -> set[str]:
     text = service.metrics.render().decode()
     assert " NaN\n" not in text
     names = {line.split("{")[0] for line in text.splitlines() if not line.startswith("#")}
-    return {name for name in READINGS if f"rm_{name}" in names}
+    return {name for name in DRIFT_METRICS if f"rm_{name}" in names}
 
 
 def watched_lines(service: Service, digest: str) -> list[str]:
@@ -61,7 +61,7 @@ def test_gauges_appear_with_enough_rewards(published: Path) -> None:
         await fill(service, 64, seed=1)
         await fill(service, 20, seed=2)
         await service.watch.refresh()
-        assert series(service) == READINGS.keys() - {"group_spread"}
+        assert series(service) == DRIFT_METRICS.keys() - {"group_spread"}
         [entry] = (await client.get("/rm/v1/watch")).json()["versions"]
         labels = {"model": "tiny", "version": entry["model"]["version"][:12]}
         for name, value in entry["readings"].items():
@@ -81,7 +81,7 @@ def test_the_task_reads_by_itself(published: Path) -> None:
         body = {"prompt": "the same", "responses": ["yes"] * 4}
         assert (await client.post("/rm/v1/rank", json=body)).status_code == 200
         value = service.metrics.registry.get_sample_value
-        [digest] = service.live.snapshot.bundles()
+        [digest] = service.live.snapshot.resident
         labels = {"model": "tiny", "version": digest[:12]}
         wanted = {"rm_groups_total": 7, "rm_group_collapsed_total": 1, "rm_watch_items": 28}
         # Counters and gauges are set one after the other: all are waited for. The story's own bound ends it.
@@ -115,7 +115,7 @@ def test_series_go_with_their_version(store: Path) -> None:
     async def story(client: httpx.AsyncClient, service: Service) -> None:
         await fill(service, 80)
         await service.watch.refresh()
-        [old] = service.live.snapshot.bundles().values()
+        [old] = service.live.snapshot.resident.values()
         assert series(service)
         for _ in range(2):  # two: the former version may stay loaded
             new = await asyncio.to_thread(publish_length_model, store)
@@ -188,7 +188,7 @@ def test_errors_of_items_are_no_rewards(published: Path) -> None:
     async def story(client: httpx.AsyncClient, service: Service) -> None:
         items = [ScoreItem("a", f"b {number}") for number in range(20)]
         items += [ScoreItem("a", "word " * 900) for _ in range(5)]
-        await service.scorer.score(ScoreQuery(items, None, 1e12, cut=False))
+        await service.scorer.score(ScoreQuery(items, None, 1e12, truncate=False))
         await service.watch.refresh()
         [readings] = service.watch.readings().values()
         assert readings["watch_items"] == 20
@@ -200,7 +200,7 @@ def test_each_version_has_its_own_window(store: Path) -> None:
     """Two aliases of two versions: the traffic of one moves the figures of that one alone."""
 
     async def story(client: httpx.AsyncClient, service: Service) -> None:
-        [old] = service.live.snapshot.bundles()
+        [old] = service.live.snapshot.resident
         with writer(store, "tiny") as directory:
             set_aliases(directory, {"before": old})
         new = await asyncio.to_thread(publish_length_model, store)

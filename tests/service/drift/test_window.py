@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.domain import Item, Message, Outcome, RawText, RawTokens, Reward, ScoreItem
-from service.drift.window import View, Window
+from service.drift.window import Window, WindowSnapshot
 from service.errors import InferenceFailed
 from service.settings.groups import WatchSettings
 
@@ -22,7 +22,7 @@ requests = st.lists(
 )
 
 
-def noted(stories: Sequence[Sequence[tuple[str, float | None]]], *, std: float = 1.0) -> View:
+def noted(stories: Sequence[Sequence[tuple[str, float | None]]], *, std: float = 1.0) -> WindowSnapshot:
     """A window that saw these requests: (prompt, reward or an error of its own) each."""
     window = Window(SMALL, reference_std=std)
     for story in stories:
@@ -30,7 +30,7 @@ def noted(stories: Sequence[Sequence[tuple[str, float | None]]], *, std: float =
             InferenceFailed("no") if value is None else Reward(value, 10, 0) for _, value in story
         ]
         window.note([ScoreItem(prompt, "r") for prompt, _ in story], outcomes)
-    return window.view()
+    return window.snapshot()
 
 
 @steady
@@ -97,7 +97,7 @@ def test_the_length_of_a_response(item: Item, tokens: float) -> None:
     """Its share of the item's characters, of all tokens, those that were cut included."""
     window = Window(SMALL, reference_std=1.0)
     window.note([item], [Reward(0.5, 70, 30)])
-    [(reward, length, cut)] = window.view().rows
+    [(reward, length, cut)] = window.snapshot().rows
     assert (reward, cut) == (0.5, 30)
     assert length == pytest.approx(tokens)
 
@@ -116,6 +116,6 @@ def test_no_text_is_kept() -> None:
             waiting += gc.get_referents(entry)
     assert 70 < len(reached) < 10_000
     assert not any(isinstance(entry, str) and "secret" in entry for entry in reached.values())
-    assert {field.name for field in fields(View)} == {
+    assert {field.name for field in fields(WindowSnapshot)} == {
         "rows", "first", "fresh", "spreads", "noted", "groups", "collapsed",
     }  # fmt: skip

@@ -23,13 +23,13 @@ POLICY = Policy(BatchLimits(4, 8192), BATCHING_PAYS)
 
 @asynccontextmanager
 async def running(
-    backend: ScriptedBackend, *, clock: ManualClock | None = None, lanes: int = 1, dedupe: bool = True
+    backend: ScriptedBackend, *, clock: ManualClock | None = None, workers: int = 1, dedupe: bool = True
 ) -> AsyncIterator[Batcher]:
     model, metrics = loaded(backend), Metrics(version="test")
     made = Batcher(
         model.score,
         POLICY,
-        lanes=lanes,
+        workers=workers,
         dedupe=dedupe,
         clock=clock or ManualClock(),
         metrics=metrics.for_version(
@@ -190,7 +190,7 @@ def test_the_loop_survives_its_own_bugs(monkeypatch: pytest.MonkeyPatch) -> None
                 broken.setattr(PendingQueue, "take", lambda *_: 1 / 0)
                 assert isinstance(await made.submit(encoding(1), deadline=FAR), InferenceFailed)
             assert value(await made.submit(encoding(2), deadline=FAR)) == 2
-            assert made._metrics._all.lane_restarts.labels("fake")._value.get() == 1
+            assert made._metrics._all.worker_restarts.labels("fake")._value.get() == 1
 
     run(story)
 
@@ -238,13 +238,13 @@ def test_closing_with_no_time_answers_everybody() -> None:
     ),
     st.integers(1, 3),
 )
-def test_exactly_one_outcome_each(items: list[tuple[int, str]], lanes: int) -> None:
-    """I1-I6 together: any mix of fates, any lanes: every future settles once, with its own outcome."""
+def test_exactly_one_outcome_each(items: list[tuple[int, str]], workers: int) -> None:
+    """I1-I6 together: any mix of fates, any workers: every future settles once, with its own outcome."""
     extra = {"poison": (POISON,), "nan": (NAN,)}
 
     async def story() -> None:
         backend, clock = ScriptedBackend(), ManualClock(1000.0)
-        async with running(backend, clock=clock, lanes=lanes) as made:
+        async with running(backend, clock=clock, workers=workers) as made:
             futures = []
             for length, fate in items:
                 ids = (*range(1, length + 1), *extra.get(fate, ()))

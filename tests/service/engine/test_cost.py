@@ -32,8 +32,8 @@ def test_never_falls(one: dict[int, float], many: dict[tuple[int, int], float], 
 @exact
 @given(singles)
 def test_what_was_not_measured_is_no_gain(one: dict[int, float]) -> None:
-    """With single texts alone measured, batching never looks worthwhile."""
-    assert model(one, {}).worthwhile == 1
+    """With single texts alone measured, batching never looks useful."""
+    assert model(one, {}).max_useful_batch == 1
 
 
 def test_measured_cells_come_back() -> None:
@@ -43,7 +43,7 @@ def test_measured_cells_come_back() -> None:
     assert cost.seconds(1, 160) == pytest.approx(0.030)
     assert cost.seconds(1, 512) == pytest.approx(0.050 + (512 - 256) * 0.040 / 192)
     assert cost.seconds(4, 64) == pytest.approx(0.020 * (1 + MIN_GAIN))
-    assert cost.worthwhile >= 4
+    assert cost.max_useful_batch >= 4
     assert cost.seconds(4, 256) == pytest.approx(0.2 * (1 + MIN_GAIN)), "longer than measured: no gain assumed"
 
 
@@ -52,7 +52,7 @@ def test_a_cpu_and_a_gpu() -> None:
     grid = [(items, tokens) for items in (1, 2, 4, 8) for tokens in (64, 256, 512)]
     cpu = CostModel([Cell(b, n, 1e-4 * b * n) for b, n in grid], max_items=8, max_tokens=512)
     gpu = CostModel([Cell(b, n, max(5e-3, 1e-6 * b * n)) for b, n in grid], max_items=8, max_tokens=512)
-    assert (cpu.worthwhile, gpu.worthwhile) == (1, 8)
+    assert (cpu.max_useful_batch, gpu.max_useful_batch) == (1, 8)
 
 
 def test_very_long_models_share_columns() -> None:

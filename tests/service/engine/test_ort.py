@@ -51,11 +51,11 @@ def batch_of(rng: np.random.Generator) -> Batch:
 
 
 def test_io_binding_gives_what_a_plain_run_gives() -> None:
-    """From four lanes at once, each batch of another shape, every lane gets its own batch's logits."""
+    """From four workers at once, each batch of another shape, every worker gets its own batch's logits."""
     bound, plain = OrtBackend(summing_session(), bound=True), OrtBackend(summing_session())
     batches = [batch_of(np.random.default_rng(seed)) for seed in range(200)]
-    with ThreadPoolExecutor(4) as lanes:
-        found = list(lanes.map(bound.run, batches))
+    with ThreadPoolExecutor(4) as workers:
+        found = list(workers.map(bound.run, batches))
     for batch, logits in zip(batches, found, strict=True):
         assert logits.dtype == np.float32
         np.testing.assert_array_equal(logits, plain.run(batch))

@@ -79,10 +79,10 @@ def test_more_lanes_must_be_clearly_faster() -> None:
 
 
 def test_the_race_runs_every_split() -> None:
-    """Each candidate is called by all of its lanes, in every round, with one text of the race's length."""
+    """Each candidate is called by all of its workers, in every round, with one text of the race's length."""
     clock = Clock()
     backends = {threads: TimedBackend(clock, lambda b, n: 0.0) for threads in (4, 2, 1)}
-    lanes, threads = fastest_split(backends, 4, SHAPE, rounds=2)
-    assert lanes * threads == 4
+    workers, threads = fastest_split(backends, 4, SHAPE, rounds=2)
+    assert workers * threads == 4
     assert {threads: len(backend.shapes) for threads, backend in backends.items()} == {4: 6, 2: 12, 1: 24}
     assert {shape for backend in backends.values() for shape in backend.shapes} == {(1, 128)}

@@ -38,7 +38,7 @@ policies = st.builds(
     policy,
     launch=st.sampled_from([0.0, 0.01, 1.0]),
     largest=st.integers(1, 8),
-    scheduler=st.sampled_from(["profile", "fixed"]),
+    scheduler=st.sampled_from(["profile", "fifo"]),
 )
 
 
@@ -149,9 +149,9 @@ def test_like_lengths_share_a_batch() -> None:
     assert sorted(item.tokens for item in queue.take(NOW).run) == [10, 11, 12]
 
 
-def test_fixed_batches_are_what_peers_do() -> None:
+def test_fifo_batches_are_in_order_of_arrival() -> None:
     """The comparison: in order of arrival, padded to the longest."""
-    queue: PendingQueue[Item] = PendingQueue(policy(launch=0.0, largest=4, scheduler="fixed"))
+    queue: PendingQueue[Item] = PendingQueue(policy(launch=0.0, largest=4, scheduler="fifo"))
     for length in [10, 500, 11, 490, 12]:
         queue.add(Item(length, 200.0), NOW)
     assert [item.tokens for item in queue.take(NOW).run] == [10, 500, 11, 490]
@@ -163,9 +163,9 @@ def test_a_hastened_item_comes_first() -> None:
     first, second = Item(10, 102.0), Item(20, 104.0)
     queue.add(first, NOW)
     number = queue.add(second, NOW)
-    queue.hasten(number, 101.0)
+    queue.raise_priority(number, 101.0)
     assert queue.take(NOW).run == [second]
-    queue.hasten(number, 100.5)
+    queue.raise_priority(number, 100.5)
     assert queue.take(NOW).run == [first]
 
 

@@ -24,7 +24,7 @@ from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from service.versions.health import Health
 from service.versions.live import Live
-from service.versions.resident import ModelBundle
+from service.versions.resident import ResidentVersion
 from service.versions.tuned import TunedModel
 from tests.api import settings_for
 from tests.fakes import ScriptedBackend, loaded
@@ -45,13 +45,13 @@ class Times(ScriptedBackend):
 
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
-    aliases: Mapping[str, Mapping[str, ModelBundle]]
+    aliases: Mapping[str, Mapping[str, ResidentVersion]]
 
 
 class Shelf:
     """What `Live` promises experiments: pin a selector; the aliases that are resident."""
 
-    def __init__(self, bundles: Mapping[str, ModelBundle]) -> None:
+    def __init__(self, bundles: Mapping[str, ResidentVersion]) -> None:
         self.bundles = dict(bundles)
 
     @property
@@ -59,7 +59,7 @@ class Shelf:
         return _Snapshot({MODEL: self.bundles})
 
     @contextmanager
-    def pin(self, selector: str | None) -> Iterator[ModelBundle]:
+    def pin(self, selector: str | None) -> Iterator[ResidentVersion]:
         which = (selector or MODEL).partition("@")[2] or "stable"
         found = [b for alias, b in self.bundles.items() if alias == which or b.digest.startswith(which)]
         if not found:
@@ -175,13 +175,13 @@ def _bundle(
     metrics: Metrics,
     watch: Watch,
     call_s: float,
-) -> ModelBundle:
+) -> ResidentVersion:
     cells = tuple(Cell(items, tokens, call_s) for items in (1, 8) for tokens in (1, 64))
     digest = (alias.encode().hex() * 64)[:64]
     tuned = TunedModel(replace(loaded(engine), digest=digest), Profile(1, 1, cells))
     clock = asyncio.get_running_loop().time
     health = Health(None, clock, lambda _: None)
-    return ModelBundle(
+    return ResidentVersion(
         tuned,
         settings,
         tokenize_threads=threads,

@@ -291,7 +291,7 @@ def test_an_arm_that_refuses_what_the_control_takes(tmp_path: Path) -> None:
         shorter._tokenizer = replace(shorter._tokenizer, format=FORMAT.model_copy(update={"max_length": 8}))
         deadline = asyncio.get_running_loop().time() + 20
         for words, by, errors in ((10, "current", 1), (100, "new", 1)):
-            query = ScoreQuery([ScoreItem("a", "b " * words)], "fake", deadline, cut=False)
+            query = ScoreQuery([ScoreItem("a", "b " * words)], "fake", deadline, truncate=False)
             served = await on.router.score(query, Asked(arm="new"))
             assert served.labels["arm"] == by
             assert isinstance(served.scored.outcomes[0], Reward if by == "current" else TextTooLong)

@@ -6,7 +6,7 @@ import resource
 import sys
 from pathlib import Path
 
-from service.versions.probe_child import bind_to, limit
+from service.versions.dry_run_child import bind_to, limit
 
 request = json.loads(sys.stdin.buffer.readline())
 bind_to(int(sys.argv[1]))

@@ -60,8 +60,8 @@ async def refused(service: Service, client: httpx.AsyncClient, digest: str, reas
 
 
 def quiet(**changed: Any) -> dict[str, Any]:
-    """Only looks that the test takes itself."""
-    return {"poll_interval_s": 600, "probe": False, **changed}
+    """Only polls that the test makes itself."""
+    return {"poll_interval_s": 600, "dry_run": False, **changed}
 
 
 def story(store: Path, candidate: Callable[[], str], reason: str, *, said: str = "", **repository: Any) -> None:
@@ -83,12 +83,12 @@ def story(store: Path, candidate: Callable[[], str], reason: str, *, said: str =
     ("name", "model", "reason", "settings"),
     [
         ("a NaN", nan_graph, "selftest", {}),
-        ("a NaN, probed first", nan_graph, "selftest", {"probe": True}),
-        ("a bomb", bomb_graph, "resources", {"probe": True}),
-        ("an endless loop", endless_graph, "timeout", {"probe": True, "probe_s": 3}),
+        ("a NaN, dry run first", nan_graph, "selftest", {"dry_run": True}),
+        ("a bomb", bomb_graph, "resources", {"dry_run": True}),
+        ("an endless loop", endless_graph, "timeout", {"dry_run": True, "dry_run_s": 3}),
         ("another version's weights", lambda _: graph(7), "selftest", {}),
         ("no model", lambda _: b"{}", "parse", {}),
-        ("no model, probed first", lambda _: b"{}", "parse", {"probe": True}),
+        ("no model, dry run first", lambda _: b"{}", "parse", {"dry_run": True}),
     ],
 )
 def test_bad_weights(

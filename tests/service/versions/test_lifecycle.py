@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from service.bundle.pointer import Pointer
-from service.errors import BundleRejected, RollbackImpossible, UnknownModel, VersionNotReady
+from service.errors import BundleRejected, RollbackImpossible
 from service.versions.lifecycle import Budget, Lifecycle
-from service.versions.states import LEGAL, RESIDENT, STEPS, Book, State, VersionStatus
+from service.versions.states import LEGAL, RESIDENT, STEPS, State, VersionRegistry, VersionStatus
 
 MODEL = "m"
 
@@ -22,14 +22,14 @@ def digest(number: int) -> str:
 
 
 def lifecycle(budget: Budget | None = None, moved: Callable[[Any, Any], None] = lambda *_: None) -> Lifecycle:
-    return Lifecycle(Book(lambda: 0.0, moved), budget or Budget(keep={"stable": 1}))
+    return Lifecycle(VersionRegistry(lambda: 0.0, moved), budget or Budget(keep={"stable": 1}))
 
 
 def point(target: Lifecycle, generation: int, **aliases: int) -> None:
     """The pointer says so; what is loaded follows."""
     named = {alias: digest(number) for alias, number in aliases.items()}
-    target.point(MODEL, Pointer(generation=generation, aliases=named))
-    target.settle()
+    target.apply_pointer(MODEL, Pointer(generation=generation, aliases=named))
+    target.reconcile()
 
 
 def load(target: Lifecycle, *, bad: str | None = None, size: int = 1) -> str | None:
@@ -37,15 +37,15 @@ def load(target: Lifecycle, *, bad: str | None = None, size: int = 1) -> str | N
     if (key := target.next()) is None:
         return None
     for state in STEPS:
-        target.book.move(key, state)
+        target.registry.move(key, state)
         if state is State.LOADING:
             assert target.make_room(key, size)
         if bad and state is State.PROBING:
-            target.book.move(key, State.REJECTED, reason=bad, message="it is bad")
-            target.settle()
+            target.registry.move(key, State.REJECTED, reason=bad, message="it is bad")
+            target.reconcile()
             return key[1]
-    target.book.move(key, State.READY)
-    target.settle()
+    target.registry.move(key, State.READY)
+    target.reconcile()
     return key[1]
 
 
@@ -55,14 +55,14 @@ def served(target: Lifecycle) -> dict[str, int]:
 
 def drain(target: Lifecycle) -> None:
     """The last requests of what drains are done."""
-    for status in target.book:
+    for status in target.registry:
         if status.state is State.DRAINING:
-            target.book.move(status.key, State.RETIRED)
+            target.registry.move(status.key, State.RETIRED)
             target.free(status.key)
 
 
 def states(target: Lifecycle) -> dict[int, str]:
-    return {int(status.digest, 16): status.state for status in target.book}
+    return {int(status.digest, 16): status.state for status in target.registry}
 
 
 def test_only_legal_steps() -> None:
@@ -75,17 +75,17 @@ def test_only_legal_steps() -> None:
     for before, after in product(State, State):
         if before is State.RETIRED:
             continue  # forgotten
-        book = Book(lambda: 0.0, lambda *_: None)
+        registry = VersionRegistry(lambda: 0.0, lambda *_: None)
         for state in paths[before]:
-            book.move((MODEL, "d"), state)
+            registry.move((MODEL, "d"), state)
         if after in LEGAL[before]:
-            book.move((MODEL, "d"), after)
+            registry.move((MODEL, "d"), after)
         else:
             with pytest.raises(ValueError, match=f"-> {after}"):
-                book.move((MODEL, "d"), after)
-            assert book.state((MODEL, "d")) is before
+                registry.move((MODEL, "d"), after)
+            assert registry.state((MODEL, "d")) is before
     with pytest.raises(ValueError, match="None -> ready"):
-        Book(lambda: 0.0, lambda *_: None).move((MODEL, "d"), State.READY)
+        VersionRegistry(lambda: 0.0, lambda *_: None).move((MODEL, "d"), State.READY)
 
 
 def test_a_new_version_and_back() -> None:
@@ -98,7 +98,7 @@ def test_a_new_version_and_back() -> None:
     drain(target)
     assert target.roll_back(MODEL, "stable", cause="test") == digest(2)
     assert states(target) == {2: "active", 3: "ready"}
-    status = target.book.get((MODEL, digest(3)))
+    status = target.registry.get((MODEL, digest(3)))
     assert status is not None
     assert status.reason == "rolled_back:test"
     with pytest.raises(RollbackImpossible):
@@ -123,23 +123,6 @@ def test_a_pointer_about_something_else_keeps_a_rollback() -> None:
     assert served(target) == {"stable": 3, "candidate": 3}
 
 
-def test_an_alias_by_hand() -> None:
-    """It moves to what is loaded only; of models that are known only."""
-    target = lifecycle()
-    point(target, 1, stable=1)
-    load(target)
-    point(target, 2, stable=1, candidate=2)
-    load(target)
-    target.set_alias(MODEL, "stable", digest(2))
-    assert served(target) == {"stable": 2, "candidate": 2}
-    with pytest.raises(VersionNotReady):
-        target.set_alias(MODEL, "stable", digest(9))
-    with pytest.raises(UnknownModel):
-        target.set_alias("other", "stable", digest(1))
-    with pytest.raises(RollbackImpossible):
-        target.roll_back(MODEL, "candidate", cause="test")
-
-
 @pytest.mark.parametrize(("reason", "after_look", "after_write"), [
     ("digest", "rejected", "rejected"), ("crash", "rejected", "rejected"), ("io", "discovered", "discovered"),
     ("resources", "rejected", "discovered"), ("timeout", "rejected", "discovered"),
@@ -153,7 +136,7 @@ def test_what_is_tried_again(reason: str, after_look: str, after_write: str) -> 
     assert states(target) == {1: after_look}
     point(target, 2, stable=1)
     assert states(target) == {1: after_write}
-    status = target.book.get((MODEL, digest(1)))
+    status = target.registry.get((MODEL, digest(1)))
     assert status is not None
     assert (status.reason, status.message) == (reason, "it is bad")
 
@@ -164,7 +147,7 @@ def test_a_flood_of_broken_versions_is_forgotten() -> None:
     for number in range(1, 300):
         point(target, number, stable=number)
         load(target, bad="digest")
-    assert len(list(target.book)) < 70
+    assert len(list(target.registry)) < 70
     assert states(target)[299] == "rejected"
 
 
@@ -203,7 +186,7 @@ def test_room(budget: Budget) -> None:
     key = target.next()
     assert key is not None
     assert not target.make_room(key, 10), "the spare one is not closed yet"
-    target.settle()
+    target.reconcile()
     assert states(target) == {1: "draining", 2: "active", 3: "discovered"}
     drain(target)
     load(target, size=10)
@@ -250,7 +233,7 @@ class Interleaving(RuleBasedStateMachine):
 
     @rule(number=numbers, alias=aliases)
     def publish_bad(self, number: int, alias: str) -> None:
-        if self.target.book.state((MODEL, digest(number))) not in RESIDENT:
+        if self.target.registry.state((MODEL, digest(number))) not in RESIDENT:
             self.bad.add(number)
         self.publish(number, alias)
 
@@ -277,19 +260,6 @@ class Interleaving(RuleBasedStateMachine):
     @rule()
     def drained(self) -> None:
         drain(self.target)
-
-    @precondition(lambda self: self.target.aliases)
-    @rule(number=numbers, alias=aliases)
-    def activate(self, number: int, alias: str) -> None:
-        loaded = self.target.book.state((MODEL, digest(number))) in RESIDENT
-        try:
-            self.target.set_alias(MODEL, alias, digest(number))
-        except VersionNotReady:
-            assert not loaded
-        else:
-            assert loaded
-            self.held[alias] = number
-            self.settle_expected()
 
     @precondition(lambda self: self.target.aliases)
     @rule(alias=aliases)
@@ -324,7 +294,7 @@ class Interleaving(RuleBasedStateMachine):
         assert not {int(name, 16) for name in self.target.resident(MODEL)} & self.bad
 
     @invariant()
-    def at_most_one_spare(self) -> None:
+    def at_most_one_retained_for_rollback(self) -> None:
         named = set(self.expected.values()) | set(self.sent.values()) | set(self.held.values())
         spare = {number for number, state in states(self.target).items() if state == "ready"} - named
         assert len(spare) <= 1

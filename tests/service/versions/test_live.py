@@ -58,7 +58,7 @@ def test_a_new_version_is_picked_up(store: Path, tiny_checkpoint: Path) -> None:
         lines = [line for line in service.metrics.render().decode().splitlines() if f'version="{old[:12]}"' in line]
         assert {line.split("{")[0] for line in lines} <= {"rm_items_total", "rm_requests_total"}
 
-    with_api(settings_for(store, repository={"poll_interval_s": 0.02, "probe": False, "keep_previous": 0}), story)
+    with_api(settings_for(store, repository={"poll_interval_s": 0.02, "dry_run": False, "keep_previous": 0}), story)
 
 
 def test_a_broken_version_never_hurts_the_running_one(store: Path, tiny_checkpoint: Path) -> None:

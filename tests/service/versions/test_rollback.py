@@ -1,17 +1,16 @@
-"""Going back: at once, by hand or by the service itself, and for as long as nobody decides anew."""
+"""Automatic rollback of a version that answers NaN or fails too often, and how long it lasts."""
 
 import asyncio
 from pathlib import Path
 
 import httpx
 import numpy as np
-import pytest
 from onnx import helper, numpy_helper
 
 from service.app import Service
 from service.bundle.pointer_writer import set_aliases, writer
 from service.domain import ScoreItem, ScoreQuery
-from service.errors import NonFiniteReward, RollbackImpossible, UnknownModel, VersionNotReady
+from service.errors import NonFiniteReward
 from service.versions.health import Health, HealthRules
 from tests.api import settings_for, with_api
 from tests.fakes import ManualClock
@@ -50,54 +49,6 @@ def rollbacks(service: Service, cause: str) -> float:
 async def ask(service: Service, item: ScoreItem) -> object:
     query = ScoreQuery([item], None, asyncio.get_running_loop().time() + 60)
     return (await service.scorer.score(query)).outcomes[0]
-
-
-def test_by_hand(tmp_path: Path) -> None:
-    """One assignment, nothing is loaded again; the pointer that is read again does not undo it, a written one does."""
-
-    async def story(client: httpx.AsyncClient, service: Service) -> None:
-        live, first = service.live, service.live.snapshot.aliases["stamped"]["stable"]
-        with pytest.raises(RollbackImpossible):
-            await live.roll_back("stamped", cause="operator")
-        second = await asyncio.to_thread(publish_stamped, tmp_path, 2)
-        await live.refresh()
-        assert await stamp(service) == 2
-        assert await stamp(service, f"stamped@{first.digest[:8]}") == 1, "the former version is reached by its digest"
-        assert await live.roll_back("stamped", cause="operator") == first.digest
-        assert await stamp(service) == 1
-        assert live.snapshot.aliases["stamped"]["stable"] is first
-        assert rollbacks(service, "operator") == 1
-        await live.refresh()
-        assert await stamp(service) == 1
-        [back] = [entry for entry in (await client.get("/rm/v1/models")).json()["versions"] if not entry["aliases"]]
-        assert (back["model"]["version"], back["state"], back["reason"]) == (second, "ready", "rolled_back:operator")
-        with writer(tmp_path, "stamped") as model:
-            set_aliases(model, {"stable": second})
-        await live.refresh()
-        assert await stamp(service) == 2
-
-    publish_stamped(tmp_path, 1)
-    with_api(settings_for(tmp_path, repository=quiet()), story)
-
-
-def test_an_alias_by_hand(tmp_path: Path) -> None:
-    """It moves to loaded versions only."""
-
-    async def story(client: httpx.AsyncClient, service: Service) -> None:
-        live = service.live
-        first, second = live.snapshot.aliases["stamped"]["stable"], live.snapshot.aliases["stamped"]["candidate"]
-        await live.set_alias_now("stamped", "stable", second.digest)
-        assert await stamp(service) == 2
-        await live.set_alias_now("stamped", "fresh", first.digest)
-        assert await stamp(service, "stamped@fresh") == 1
-        with pytest.raises(VersionNotReady):
-            await live.set_alias_now("stamped", "stable", "0" * 64)
-        with pytest.raises(UnknownModel):
-            await live.roll_back("other", cause="operator")
-
-    publish_stamped(tmp_path, 1)
-    publish_stamped(tmp_path, 2, aliases=("candidate",))
-    with_api(settings_for(tmp_path, repository=quiet()), story)
 
 
 def test_a_version_that_answers_nan_goes_back_by_itself(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from service.bundle.open import LoadedModel, check_golden, open_model
 from service.bundle.store import VerifiedFiles, read_verified
 from service.domain import Encoding
 from service.engine.backend import pad
+from service.engine.dual_session import DualSessionBackend
 from service.engine.ort import OrtBackend
-from service.engine.widths import TwoWidths
 from service.errors import BundleRejected, InferenceFailed
 from service.versions.tuned import TunedModel, load_tuned
 from tests.api import settings_for
@@ -33,7 +33,7 @@ def test_measured_once(published: Path, tmp_path: Path) -> None:
     """The second start finds the first one's profile, and asks the engine nothing."""
     first, told = load(published, tmp_path)
     assert told == ["profiled"]
-    assert first.profile.lanes >= 1
+    assert first.profile.workers >= 1
     assert any(cell.items == 1 for cell in first.profile.cells)
     second, told = load(published, tmp_path)
     assert told == []
@@ -41,17 +41,17 @@ def test_measured_once(published: Path, tmp_path: Path) -> None:
 
 
 def test_other_settings_are_another_profile(published: Path, tmp_path: Path) -> None:
-    """Fixed lanes or threads are used as asked; each question has its own record."""
+    """Fixed workers or threads are used as asked; each question has its own record."""
     load(published, tmp_path)
-    fixed, told = load(published, tmp_path, batching={"lanes": 3}, runtime={"threads": 1})
+    fixed, told = load(published, tmp_path, batching={"workers": 3}, runtime={"threads": 1})
     assert told == ["profiled"]
-    assert (fixed.profile.lanes, fixed.profile.threads) == (3, 1)
-    lanes, _ = load(published, tmp_path, batching={"lanes": 1000 // 16})
-    assert (lanes.profile.lanes, lanes.profile.threads) == (62, 1)
+    assert (fixed.profile.workers, fixed.profile.threads) == (3, 1)
+    workers, _ = load(published, tmp_path, batching={"workers": 1000 // 16})
+    assert (workers.profile.workers, workers.profile.threads) == (62, 1)
     assert len(list((tmp_path / "profiles").iterdir())) == 3
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"lanes":1,"threads":1,"single":[],"batches":[]}', b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"{", b'{"workers":1,"threads":1,"single":[],"batches":[]}', b"\xff"])
 def test_a_broken_record_is_measured_again(published: Path, tmp_path: Path, content: bytes) -> None:
     """An empty, torn or impossible record costs a measurement, is named in the log, and is replaced."""
     load(published, tmp_path)
@@ -80,19 +80,19 @@ def test_a_bad_version_leaves_nothing_open(store: Path, version: Path, tmp_path:
 
 
 def test_lanes_come_with_a_wide_engine(published: Path, tmp_path: Path) -> None:
-    """Where the profile has several lanes a second engine serves lone calls, unless that is unwanted."""
+    """Where the profile has several workers a second engine serves lone calls, unless that is unwanted."""
     load(published, tmp_path)
     [record] = (tmp_path / "profiles").iterdir()
-    profile = json.loads(record.read_text()) | {"lanes": 2, "threads": 1}
+    profile = json.loads(record.read_text()) | {"workers": 2, "threads": 1}
     record.write_text(json.dumps(profile))
     [directory] = (published / "tiny" / "versions").iterdir()
     tuned = load_tuned(read_verified(directory), settings_for(published, cache_dir=tmp_path))
-    assert isinstance(tuned.model.backend, TwoWidths)
+    assert isinstance(tuned.model.backend, DualSessionBackend)
     check_golden(tuned.model)
     tuned.model.backend.close()
     with pytest.raises(InferenceFailed, match="closed"):
         tuned.model.backend.run(ROW)
-    narrow, _ = load(published, tmp_path, runtime={"wide_when_alone": False})
+    narrow, _ = load(published, tmp_path, runtime={"low_latency_session": False})
     assert isinstance(narrow.model.backend, OrtBackend)
 
 
@@ -102,7 +102,7 @@ def test_a_version_that_breaks_between_the_two_engines(
     """If the second engine cannot be opened the first is closed, and the refusal passes through."""
     load(published, tmp_path)
     [record] = (tmp_path / "profiles").iterdir()
-    record.write_text(json.dumps(json.loads(record.read_text()) | {"lanes": 2, "threads": 1}))
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"workers": 2, "threads": 1}))
     opened: list[LoadedModel] = []
 
     def once(files: VerifiedFiles, **options: Any) -> LoadedModel:

@@ -13,7 +13,7 @@ import numpy as np
 from service.bundle.formats import ChatFormat
 from service.bundle.tokenize import render_chat
 from service.domain import Encoding, ScoreItem
-from service.versions.resident import ModelBundle
+from service.versions.resident import ResidentVersion
 
 Items = Sequence[ScoreItem]
 Numbers = list[float]
@@ -23,7 +23,7 @@ Numbers = list[float]
 class Known:
     """What a test knows of the served version."""
 
-    bundle: ModelBundle
+    bundle: ResidentVersion
 
     @property
     def name(self) -> str:

@@ -38,7 +38,7 @@ def test_activations_are_the_calibrated_probability(published: Path) -> None:
     """σ((r − r_ref)/T) wherever a peer would give σ(logit): by default, and by name."""
 
     async def story(client: httpx.AsyncClient, service: Service) -> None:
-        [bundle] = service.live.snapshot.bundles().values()
+        [bundle] = service.live.snapshot.resident.values()
         median = bundle.manifest.reward_statistics.quantiles["0.5"]
         expected = bundle.manifest.calibrator.probability(await reward(client) - median)
         assert bundle.manifest.calibrator.temperature != 1.0

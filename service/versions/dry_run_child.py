@@ -1,4 +1,4 @@
-"""Open a candidate's bytes and run a text through them, in a process of its own: run by `probe.py`, never imported.
+"""Opens a candidate's bytes and runs a text through them, in a child process: started by `dry_run.py`, never imported.
 
 Reads the request from standard input, writes one JSON object to standard output. Everything is imported before the
 limits are set, so that they measure the candidate and not us.

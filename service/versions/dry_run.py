@@ -1,8 +1,8 @@
-"""A candidate's first run is in a child process with limits: what kills that one does not kill the service.
+"""Runs a candidate for the first time in a child process with limits, so that its crash does not kill the service.
 
 A graph may ask for any amount of memory, loop for ever or crash the runtime; a tokenizer file may be a bomb. The child
-(`probe_child.py`) gets the very bytes that were verified, in memory, and nothing else of ours: no environment, no file
-descriptor, no path. Blocking.
+(`dry_run_child.py`) gets the verified bytes, in memory, and nothing else of ours: no environment, no file descriptor,
+no path. Blocking.
 """
 
 import json
@@ -24,7 +24,7 @@ _MEMORY_FLOOR = 2 * 2**30
 """Address space of Python, onnxruntime and their threads' stacks, with room for a small model's run."""
 _MEMORY_FACTOR = 4
 """On top, by size of the files: their bytes, the session's copy, its optimized copy, and what a run needs."""
-_CHILD = "service.versions.probe_child"
+_CHILD = "service.versions.dry_run_child"
 _HOME = str(Path(__file__).resolve().parents[2])
 _START = (
     "import runpy, sys; home, module = sys.argv[1:3]; del sys.argv[1:3]; sys.path.insert(0, home); import service; "
@@ -36,21 +36,21 @@ _MOST_TOKENS = 512
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeLimits:
-    """Of one child."""
+class DryRunLimits:
+    """The limits of one child process."""
 
     seconds: float
-    """Of wall time; of processor time as many, rounded up."""
+    """Of wall time; of processor time the same, rounded up."""
     memory_bytes: int | None
     """Of address space; None: by the size of the files."""
-    whole: bool
-    """Also run the longest shape. Not where the service itself has a faster device than the child's processor."""
+    longest_shape: bool
+    """Also run the longest shape. Not where the service uses a faster device than the child's processor."""
 
 
-class Probe:
-    """One child. `run` is called in a thread; `stop` from anywhere."""
+class DryRun:
+    """One child process. `run` is called in a thread; `stop` from anywhere."""
 
-    def __init__(self, limits: ProbeLimits) -> None:
+    def __init__(self, limits: DryRunLimits) -> None:
         self._limits = limits
         self._child: subprocess.Popen[bytes] | None = None
         self._stopped = False
@@ -72,13 +72,13 @@ class Probe:
             os.close(asked)
 
     def stop(self) -> None:
-        """End the child, if it runs. Idempotent."""
+        """Kill the child, if it runs. Idempotent."""
         self._stopped = True
         if self._child:
             self._child.kill()
 
     def _wait(self, asked: int, answered: int) -> int | None:
-        """The child's exit code; None: it was still running when its time was over."""
+        """Wait for the child's exit code; None: it was still running at its time limit, and was killed."""
         self._child = child = subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-P", "-c", _START, _HOME, _CHILD, str(os.getpid())],
             stdin=asked,
@@ -105,14 +105,14 @@ def _environment() -> dict[str, str]:
     return {**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
 
 
-def _in_memory(files: VerifiedFiles, limits: ProbeLimits, memory: int) -> int:
+def _in_memory(files: VerifiedFiles, limits: DryRunLimits, memory: int) -> int:
     """The request as an anonymous file: a line of JSON, then the files one after the other."""
     manifest = files.manifest
     header = {
         "cpu_s": max(1, -(-int(1000 * limits.seconds) // 1000)),
         "memory_bytes": memory,
         "answer_bytes": _ANSWER_BYTES,
-        "tokens": min(manifest.input_format.max_length, _MOST_TOKENS) if limits.whole else 0,
+        "tokens": min(manifest.input_format.max_length, _MOST_TOKENS) if limits.longest_shape else 0,
         "input_format": manifest.input_format.model_dump(mode="json"),
         "golden": manifest.golden[0].model_dump(mode="json"),
         "files": [[name, len(data)] for name, data in files.contents.items()],
@@ -128,8 +128,8 @@ def _in_memory(files: VerifiedFiles, limits: ProbeLimits, memory: int) -> int:
     return descriptor
 
 
-def _judge(status: int | None, answer: bytes, limits: ProbeLimits, memory: int) -> None:
-    """What the child's end means."""
+def _judge(status: int | None, answer: bytes, limits: DryRunLimits, memory: int) -> None:
+    """Raise the rejection that the child's exit status and answer mean."""
     if status is None or status == -signal.SIGXCPU:
         raise BundleRejected(f"its first run did not end in {limits.seconds:g} s", reason="timeout")
     if status == -signal.SIGKILL:

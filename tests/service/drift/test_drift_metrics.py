@@ -1,4 +1,4 @@
-"""Tests of service/drift/readings.py."""
+"""Tests of service/drift/drift_metrics.py."""
 
 import math
 
@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from service.bundle.calibrate import Calibrator
 from service.bundle.manifest import RewardStatistics
-from service.drift.readings import READINGS, Yardstick, read
-from service.drift.window import Row, View
+from service.drift.drift_metrics import DRIFT_METRICS, ReferenceStats, read
+from service.drift.window import Row, WindowSnapshot
 from service.settings.groups import WatchSettings
 from tests.fakes import manifest
 
@@ -21,14 +21,14 @@ REFERENCE = np.random.default_rng(0).normal(size=1000)
 steady = settings(max_examples=60)
 
 
-def yardstick(rewards: "np.ndarray[tuple[int], np.dtype[np.float64]]" = REFERENCE) -> Yardstick:
+def reference_stats(rewards: "np.ndarray[tuple[int], np.dtype[np.float64]]" = REFERENCE) -> ReferenceStats:
     statistics = RewardStatistics(
         count=len(rewards),
         mean=float(rewards.mean()),
         std=float(rewards.std()),
         quantiles={f"{q:g}": float(np.quantile(rewards, q)) for q in LEVELS},
     )
-    return Yardstick.of(manifest().model_copy(update={"reward_statistics": statistics}))
+    return ReferenceStats.of(manifest().model_copy(update={"reward_statistics": statistics}))
 
 
 def rows(count: int, *, seed: int = 1, length: float = 100.0, worth: float = 0.0) -> tuple[Row, ...]:
@@ -38,16 +38,16 @@ def rows(count: int, *, seed: int = 1, length: float = 100.0, worth: float = 0.0
     return tuple(zip(rewards.tolist(), lengths.tolist(), [0] * count, strict=True))
 
 
-def view(now: tuple[Row, ...], *, first: tuple[Row, ...] = (), spreads: tuple[float, ...] = ()) -> View:
-    return View(now, first, len(now) if first else 0, spreads, len(now), len(spreads), 0)
+def view(now: tuple[Row, ...], *, first: tuple[Row, ...] = (), spreads: tuple[float, ...] = ()) -> WindowSnapshot:
+    return WindowSnapshot(now, first, len(now) if first else 0, spreads, len(now), len(spreads), 0)
 
 
 def test_all_readings_of_a_full_window() -> None:
     """Each is what numpy and scipy say; none is left out and none is unknown."""
     now = tuple((reward, length, place % 4) for place, (reward, length, _) in enumerate(rows(256, worth=0.05)))
     first = rows(256, seed=2, length=80, worth=0.05)
-    found = read(view(now, first=first, spreads=(0.5,) * 30), yardstick(), WATCH)
-    assert found.keys() == READINGS.keys()
+    found = read(view(now, first=first, spreads=(0.5,) * 30), reference_stats(), WATCH)
+    assert found.keys() == DRIFT_METRICS.keys()
     rewards, lengths, _ = np.array(now).T
     assert found["watch_items"] == 256
     assert found["truncated_ratio"] == 0.75
@@ -62,29 +62,29 @@ def test_all_readings_of_a_full_window() -> None:
 
 def test_a_short_window_has_no_readings() -> None:
     """Below min_items nothing is said; the trend waits for as many after the first window, the spread for groups."""
-    assert read(view(rows(49)), yardstick(), WATCH) == {}
-    alone = read(view(rows(50), spreads=(1.0,) * 19), yardstick(), WATCH)
-    assert alone.keys() == READINGS.keys() - {
+    assert read(view(rows(49)), reference_stats(), WATCH) == {}
+    alone = read(view(rows(50), spreads=(1.0,) * 19), reference_stats(), WATCH)
+    assert alone.keys() == DRIFT_METRICS.keys() - {
         "response_length_ratio", "reward_shift", "reward_shift_by_length", "group_spread",
     }  # fmt: skip
-    waiting = View(rows(256), rows(256), 49, (), 305, 0, 0)
-    assert "reward_shift" not in read(waiting, yardstick(), WATCH)
+    waiting = WindowSnapshot(rows(256), rows(256), 49, (), 305, 0, 0)
+    assert "reward_shift" not in read(waiting, reference_stats(), WATCH)
 
 
 def test_what_is_undefined_has_no_series() -> None:
     """One length for all, a reference without spread, too small a reference, quantiles that fall: no made-up number."""
     same = tuple((float(place % 3), 7.0, 0) for place in range(100))
-    found = read(view(same, first=same), yardstick(), WATCH)
+    found = read(view(same, first=same), reference_stats(), WATCH)
     assert "reward_length_correlation" not in found
     assert "reward_shift_by_length" not in found
     assert found["response_length_ratio"] == 1.0
-    flat = read(view(same, first=same, spreads=(1.0,) * 30), yardstick(np.zeros(100)), WATCH)
+    flat = read(view(same, first=same, spreads=(1.0,) * 30), reference_stats(np.zeros(100)), WATCH)
     assert not {"reward_shift", "group_spread"} & flat.keys()
-    assert "score_psi" not in read(view(same), yardstick(np.array([1.0, 2.0])), WATCH)
+    assert "score_psi" not in read(view(same), reference_stats(np.array([1.0, 2.0])), WATCH)
     empty = tuple((reward, 0.0, 0) for reward, _, _ in same)
-    assert "response_length_ratio" not in read(view(same, first=empty), yardstick(), WATCH)
+    assert "response_length_ratio" not in read(view(same, first=empty), reference_stats(), WATCH)
     broken = RewardStatistics(count=9, mean=0.0, std=1.0, quantiles={"0.5": 0.0, "0.75": -1.0})
-    odd = Yardstick.of(manifest().model_copy(update={"reward_statistics": broken}))
+    odd = ReferenceStats.of(manifest().model_copy(update={"reward_statistics": broken}))
     assert odd.reference is None
     assert not {"score_psi", "score_ks", "score_outside_ratio"} & read(view(same), odd, WATCH).keys()
 
@@ -98,7 +98,7 @@ def test_what_is_undefined_has_no_series() -> None:
 )
 def test_saturation_counts_both_ends(rewards: list[float], calibrator: Calibrator) -> None:
     """The share of rewards with P below 0.01 or above 0.99, counted one by one."""
-    measure = Yardstick(None, 1.0, 0.5, calibrator)
+    measure = ReferenceStats(None, 1.0, 0.5, calibrator)
     window = tuple((reward, 1.0, 0) for reward in rewards)
     expected = sum(not 0.01 <= calibrator.probability(reward - 0.5) <= 0.99 for reward in rewards) / len(rewards)
     assert read(view(window), measure, WATCH)["score_saturation_ratio"] == pytest.approx(expected)
@@ -111,5 +111,5 @@ def test_saturation_counts_both_ends(rewards: list[float], calibrator: Calibrato
 )
 def test_readings_are_always_finite(now: list[Row], first: list[Row]) -> None:
     """Whatever finite rewards a model gives, no figure is NaN or infinite."""
-    found = read(view(tuple(now), first=tuple(first), spreads=(1.0,) * 20), yardstick(), WATCH)
+    found = read(view(tuple(now), first=tuple(first), spreads=(1.0,) * 20), reference_stats(), WATCH)
     assert all(math.isfinite(value) for value in found.values()), found

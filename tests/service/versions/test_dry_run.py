@@ -14,8 +14,8 @@ from tokenizers.models import WordLevel
 
 from service.bundle.store import VerifiedFiles, read_verified, version_directory
 from service.errors import BundleRejected
-from service.versions.probe import Probe, ProbeLimits, _in_memory
-from service.versions.probe_child import verdict
+from service.versions.dry_run import DryRun, DryRunLimits, _in_memory
+from service.versions.dry_run_child import verdict
 from tests.stamped import bomb_graph, endless_graph, graph, manifest_of, nan_graph, plant, tokenizer_json, value
 
 CHILDREN = "tests.service.versions"
@@ -30,21 +30,21 @@ def files(**changed: bytes) -> VerifiedFiles:
 
 def refused(candidate: VerifiedFiles, *, seconds: float = 30, memory: int | None = None) -> BundleRejected:
     with pytest.raises(BundleRejected) as error:
-        Probe(ProbeLimits(seconds, memory, whole=True)).run(candidate)
+        DryRun(DryRunLimits(seconds, memory, longest_shape=True)).run(candidate)
     return error.value
 
 
 def test_a_good_version_and_one_that_answers_nan() -> None:
     """The child says whether it runs; what it answers is the self-test's matter."""
     for model in (graph(1), nan_graph(1)):
-        Probe(ProbeLimits(30, None, whole=True)).run(files(model_onnx=model))
+        DryRun(DryRunLimits(30, None, longest_shape=True)).run(files(model_onnx=model))
 
 
 def test_every_real_architecture_fits(published: Path, published_chat: Path) -> None:
     """Exported models pass within the limits that nobody set."""
     for store in (published, published_chat):
         [directory] = store.glob("*/versions/*")
-        Probe(ProbeLimits(30, None, whole=True)).run(read_verified(directory))
+        DryRun(DryRunLimits(30, None, longest_shape=True)).run(read_verified(directory))
 
 
 def test_an_allocation_bomb() -> None:
@@ -77,7 +77,7 @@ def test_a_model_that_is_none() -> None:
 
 def ask_here(candidate: VerifiedFiles) -> tuple[str | None, str]:
     """What the child would find, found in this process: without limits."""
-    asked = _in_memory(candidate, ProbeLimits(30, None, whole=True), 2**40)
+    asked = _in_memory(candidate, DryRunLimits(30, None, longest_shape=True), 2**40)
     with os.fdopen(asked, "rb") as source:
         return verdict(json.loads(source.readline()), source)
 
@@ -91,14 +91,14 @@ def test_what_the_child_finds() -> None:
 
 def test_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
     """A segmentation fault is the child's."""
-    monkeypatch.setattr("service.versions.probe._CHILD", f"{CHILDREN}.crashing_child")
+    monkeypatch.setattr("service.versions.dry_run._CHILD", f"{CHILDREN}.crashing_child")
     assert refused(files()).reason == "crash"
 
 
 def test_the_child_gets_nothing_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """No descriptor, none of our environment's secrets, low priority; the limits hold."""
     monkeypatch.setenv("PLURALITY_SECRET", "1")
-    monkeypatch.setattr("service.versions.probe._CHILD", f"{CHILDREN}.nosy_child")
+    monkeypatch.setattr("service.versions.dry_run._CHILD", f"{CHILDREN}.nosy_child")
     read, write = os.pipe()
     os.set_inheritable(read, True)
     try:
@@ -118,22 +118,22 @@ def test_what_was_verified_is_what_is_probed(store: Path, tmp_path: Path) -> Non
     directory = version_directory(tmp_path, "stamped", digest)
     verified = read_verified(directory)
     (directory / "model.onnx").write_bytes(b"")
-    Probe(ProbeLimits(30, None, whole=True)).run(verified)
+    DryRun(DryRunLimits(30, None, longest_shape=True)).run(verified)
 
 
 def test_stopped() -> None:
     """Whoever closes does not wait for the child."""
-    probe = Probe(ProbeLimits(600, None, whole=True))
+    dry_run = DryRun(DryRunLimits(600, None, longest_shape=True))
     ended: list[BundleRejected] = []
 
     def run() -> None:
         with pytest.raises(BundleRejected) as error:
-            probe.run(files(model_onnx=endless_graph(1)))
+            dry_run.run(files(model_onnx=endless_graph(1)))
         ended.append(error.value)
 
     thread = threading.Thread(target=run)
     thread.start()
-    probe.stop()  # before the child is there, or after: both end it
+    dry_run.stop()  # before the child is there, or after: both end it
     thread.join(60)
     assert ended[0].reason == "resources"
 
@@ -141,10 +141,10 @@ def test_stopped() -> None:
 def test_the_child_dies_with_its_parent() -> None:
     """A service that is killed leaves no child running."""
     code = (
-        "from service.versions.probe import Probe, ProbeLimits\n"
-        "from tests.service.versions.test_probe import files\n"
+        "from service.versions.dry_run import DryRun, DryRunLimits\n"
+        "from tests.service.versions.test_dry_run import files\n"
         "from tests.stamped import endless_graph\n"
-        "Probe(ProbeLimits(600, None, whole=True)).run(files(model_onnx=endless_graph(1)))\n"
+        "DryRun(DryRunLimits(600, None, longest_shape=True)).run(files(model_onnx=endless_graph(1)))\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code])
     children: Callable[[], list[str]] = lambda: (  # noqa: E731
@@ -153,7 +153,7 @@ def test_the_child_dies_with_its_parent() -> None:
     while not children():
         assert parent.poll() is None
     [child] = children()
-    while b"probe_child" not in Path(f"/proc/{child}/cmdline").read_bytes():
+    while b"dry_run_child" not in Path(f"/proc/{child}/cmdline").read_bytes():
         assert parent.poll() is None
     parent.kill()
     parent.wait()

@@ -1,4 +1,4 @@
-"""Find the literal text that a chat template puts around turns, and what it does to the turns themselves.
+"""Finds the literal text that a chat template puts around turns, and how it changes the turns themselves.
 
 Two rounds in the sandbox: marked turns show the text between them; then every turn is varied, alone, by white space and
 by each word that the template's own code knows (one that drops `<think>...</think>` names it). What was found is kept
@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from model_export.errors import UnsupportedModel
 from model_export.template import Answer, Conversation, render_all
-from service.bundle.formats import ChatFormat, Edge, Joint, Trim, Turn
+from service.bundle.formats import ChatFormat, Edge, Trim, Turn, TurnSeparator
 from service.bundle.tokenize import render_chat
 from service.domain import Message, Role, ScoreItem
 from service.errors import InvalidInput
@@ -58,11 +58,11 @@ class Shape:
         return "response" if turn == len(self.roles) - 1 else self.roles[turn]
 
     def vary(self, turn: int, text: str) -> Conversation:
-        """The marked conversation with one text of its own."""
+        """The marked conversation with one turn's text replaced."""
         return tuple((role, text if i == turn else _mark(i)) for i, role in enumerate(self.roles))
 
     def written(self, turn: int, rendered: str | None) -> str | None:
-        """What became of that one text; None where the rest did not stay as it was."""
+        """The rendering of that one text; None where the rest of the conversation changed too."""
         before = "".join(self.pieces[i] + _mark(i) for i in range(turn)) + self.pieces[turn]
         after = self.pieces[turn + 1] + "".join(_mark(i) + self.pieces[i + 1] for i in range(turn + 1, len(self.roles)))
         if rendered is None or len(rendered) < len(before) + len(after):
@@ -73,14 +73,14 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """A template's answers, with what was asked."""
+    """A template's renderings of varied conversations, and the words that were inserted."""
 
     rendered: Mapping[Conversation, str | None]
     words: tuple[str, ...]
 
 
-def probe_chat(tokenizer: Any, form: ChatFormat) -> ChatFormat:
-    """`form` with what the tokenizer's template does to a conversation.
+def introspect_chat(tokenizer: Any, form: ChatFormat) -> ChatFormat:
+    """Complete `form` with the separators and changes of the tokenizer's template.
 
     Raises:
         UnsupportedModel: the template does more than put text around turns, or cannot be rendered within limits.
@@ -172,7 +172,7 @@ def _fit(shapes: Sequence[Shape], probed: Probed, form: ChatFormat) -> ChatForma
     return found if all(_agrees(found, talk, probed) for shape in shapes for talk in _agreement(shape)) else None
 
 
-def _joints(shapes: Sequence[Shape]) -> dict[Joint, str] | None:
+def _joints(shapes: Sequence[Shape]) -> dict[TurnSeparator, str] | None:
     joints: dict[str, str] = {}
     for shape in shapes:
         around = ("start", *shape.roles, "end")
@@ -183,7 +183,7 @@ def _joints(shapes: Sequence[Shape]) -> dict[Joint, str] | None:
                 return None
     if joints.get("user>assistant", joints["user>response"]) == joints["user>response"]:
         joints["user>assistant"] = joints.pop("user>response")
-    return cast("dict[Joint, str]", joints)
+    return cast("dict[TurnSeparator, str]", joints)
 
 
 def _trims(shapes: Sequence[Shape], probed: Probed) -> dict[Turn, Trim] | None:
@@ -237,12 +237,12 @@ def _rewritten(
 
 
 def _is_markup(word: str) -> bool:
-    """A word that hardly stands in a text by chance: refusing texts with it is no loss."""
+    """Whether a word looks like markup, which a text hardly contains by chance: texts with it may be refused."""
     return len(word) >= 3 and not word.strip().replace(" ", "").isalnum()
 
 
 def _agrees(form: ChatFormat, talk: Conversation, probed: Probed) -> bool:
-    """Whether our rendering equals the template's."""
+    """Whether the service's rendering equals the template's."""
     turns = tuple(Message(cast("Role", role), text) for role, text in talk)
     try:
         return render_chat(ScoreItem(turns[:-1], turns[-1].content), form).text == probed.rendered[talk]

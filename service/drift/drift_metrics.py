@@ -1,4 +1,4 @@
-"""From a window to its figures. Pure; a figure that the window is too short for is absent, never NaN."""
+"""Computes the drift metrics of a window. Pure; a metric that the window is too short for is absent, never NaN."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from plurality.stats import (
 )
 from service.bundle.calibrate import Calibrator
 from service.bundle.manifest import Manifest
-from service.drift.window import View
+from service.drift.window import WindowSnapshot
 from service.settings.groups import WatchSettings
 
-Readings = dict[str, float]
-"""By the names of `READINGS`."""
-READINGS = {
+DriftMetrics = dict[str, float]
+"""Values by the names of `DRIFT_METRICS`."""
+DRIFT_METRICS = {
     "watch_items": "Rewards in the window that the other gauges are taken from.",
     "score_psi": "Population stability index of the window's rewards against the reference set.",
     "score_psi_noise_floor": "What rm_score_psi exceeds by chance a few times in a thousand windows.",
@@ -40,25 +40,25 @@ READINGS = {
     "reward_shift_by_length": "The part of rm_reward_shift that longer responses earn by their length.",
     "group_spread": "Mean std of rewards within a prompt's group, in the reference's std.",
 }
-"""Every figure of a window and what it says; each is the gauge `rm_<name>`."""
+"""Every drift metric and its help text; each is the gauge `rm_<name>`."""
 Array = NDArray[np.float64]
 _SATURATED = 0.01
 _LEAST_GROUPS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Yardstick:
-    """What a version's manifest says its rewards should look like."""
+class ReferenceStats:
+    """The distribution of a version's rewards on the reference set of its manifest."""
 
     reference: Reference | None
-    """None where the manifest's quantiles are not those of a sample: then there is no drift to speak of."""
+    """None where the manifest's quantiles are not those of a sample: then drift is not measured."""
     std: float
     median: float
     calibrator: Calibrator
 
     @classmethod
-    def of(cls, manifest: Manifest) -> "Yardstick":
-        """From a version's manifest."""
+    def of(cls, manifest: Manifest) -> "ReferenceStats":
+        """Read them from a manifest."""
         statistics = manifest.reward_statistics
         try:
             reference = Reference.of(statistics.quantiles, count=statistics.count)
@@ -67,46 +67,46 @@ class Yardstick:
         return cls(reference, statistics.std, statistics.quantiles["0.5"], manifest.calibrator)
 
 
-def read(view: View, yardstick: Yardstick, settings: WatchSettings) -> Readings:
-    """All figures of a window. Takes milliseconds: call it off the event loop."""
-    found: Readings = {}
-    if len(view.rows) >= settings.min_items:
-        rows = np.array(view.rows)
+def read(window: WindowSnapshot, reference_stats: ReferenceStats, settings: WatchSettings) -> DriftMetrics:
+    """Compute all metrics of a window. Takes milliseconds: call it off the event loop."""
+    found: DriftMetrics = {}
+    if len(window.rows) >= settings.min_items:
+        rows = np.array(window.rows)
         rewards, lengths, cut = rows[:, 0], rows[:, 1], rows[:, 2]
         found |= {
             "watch_items": float(len(rows)),
             "truncated_ratio": float((cut > 0).mean()),
             "response_length_tokens": float(lengths.mean()),
-            "score_saturation_ratio": _saturated(sorted(rewards.tolist()), yardstick),
+            "score_saturation_ratio": _saturated(sorted(rewards.tolist()), reference_stats),
         }
         found |= _correlation(rewards, lengths)
-        found |= _drift(rewards, yardstick.reference) if yardstick.reference else {}
-    if view.fresh >= settings.min_items:
-        found |= _trend(np.array(view.first), np.array(view.rows[-view.fresh :]), yardstick.std)
-    if len(view.spreads) >= _LEAST_GROUPS and yardstick.std > 0:
-        found["group_spread"] = float(np.mean(view.spreads)) / yardstick.std
+        found |= _drift(rewards, reference_stats.reference) if reference_stats.reference else {}
+    if window.fresh >= settings.min_items:
+        found |= _trend(np.array(window.first), np.array(window.rows[-window.fresh :]), reference_stats.std)
+    if len(window.spreads) >= _LEAST_GROUPS and reference_stats.std > 0:
+        found["group_spread"] = float(np.mean(window.spreads)) / reference_stats.std
     return found
 
 
-def _saturated(rewards: Sequence[float], yardstick: Yardstick) -> float:
+def _saturated(rewards: Sequence[float], reference_stats: ReferenceStats) -> float:
     """Share at either end of the scale of P(preferred over the reference's median), which rises with the reward."""
 
     def probability(reward: float) -> float:
-        return yardstick.calibrator.probability(reward - yardstick.median)
+        return reference_stats.calibrator.probability(reward - reference_stats.median)
 
     low = bisect_left(rewards, _SATURATED, key=probability)
     high = len(rewards) - bisect_right(rewards, 1 - _SATURATED, key=probability)
     return (low + high) / len(rewards)
 
 
-def _correlation(rewards: Array, lengths: Array) -> Readings:
+def _correlation(rewards: Array, lengths: Array) -> DriftMetrics:
     try:
         return {"reward_length_correlation": spearman(rewards, lengths)}
     except UndefinedStatistic:
         return {}
 
 
-def _drift(rewards: Array, reference: Reference) -> Readings:
+def _drift(rewards: Array, reference: Reference) -> DriftMetrics:
     count = len(rewards)
     outside = (rewards < reference.values[0]) | (rewards > reference.values[-1])
     found = {
@@ -123,8 +123,8 @@ def _drift(rewards: Array, reference: Reference) -> Readings:
         return found
 
 
-def _trend(first: Array, since: Array, std: float) -> Readings:
-    found: Readings = {}
+def _trend(first: Array, since: Array, std: float) -> DriftMetrics:
+    found: DriftMetrics = {}
     if (before := float(first[:, 1].mean())) > 0:
         found["response_length_ratio"] = float(since[:, 1].mean()) / before
     if std <= 0:
