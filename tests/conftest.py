@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("search", settings.get_profile("steady"), derandomize=False, max_examples=1000)
 settings.load_profile("steady")
-# Several threads on busy cores make tiny models ten times slower. torch and BLAS read this once, when they are imported,
-# here and in the processes that tests start.
+# Several threads on busy cores make tiny models ten times slower. torch and BLAS read this once, when they are
+# imported, here and in the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
