@@ -1,21 +1,24 @@
-"""Fixtures that are expensive once: bundles exported from real (tiny) models."""
+"""Fixtures that are expensive once: bundles exported from real (tiny) models.
 
+Only a test that asks for such a bundle imports torch and the exporter: `tests/contract/test_costs.py`.
+"""
+
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import structlog
-import torch
 from hypothesis import HealthCheck, settings
-
-from tests.tiny import publish_tiny
 
 # Neither clock nor chance decides: slow machines pass, every run draws the same examples. `search` draws others.
 settings.register_profile("steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("search", settings.get_profile("steady"), derandomize=False, max_examples=1000)
 settings.load_profile("steady")
-torch.set_num_threads(1)  # several threads on busy cores make tiny models ten times slower
+# Several threads on busy cores make tiny models ten times slower. torch and BLAS read this once, when they are
+# imported, here and in the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,6 +39,8 @@ def _logs() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with `tiny` (BERT, calibrated). Shared: do not change it."""
+    from tests.tiny import publish_tiny
+
     store = tmp_path_factory.mktemp("published") / "store"
     publish_tiny(store)
     return store
@@ -50,6 +55,8 @@ def tiny_checkpoint(published: Path) -> Path:
 @pytest.fixture(scope="session")
 def published_chat(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with `chatty` (Llama, uncalibrated). Shared: do not change it."""
+    from tests.tiny import publish_tiny
+
     store = tmp_path_factory.mktemp("published-chat") / "store"
     publish_tiny(store, "chatty", kind="llama", calibrated=False)
     return store
@@ -58,6 +65,8 @@ def published_chat(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def published_two(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with two versions of `tiny`: stable and, of other weights, candidate. Shared: do not change it."""
+    from tests.tiny import publish_tiny
+
     store = tmp_path_factory.mktemp("published-two") / "store"
     shutil.copytree(published, store)
     publish_tiny(store, seed=1, aliases=("candidate",))

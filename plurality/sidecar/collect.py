@@ -1,4 +1,4 @@
-"""What a cycle trains, calibrates and judges on: three files, split by prompt, the same way in every cycle."""
+"""What a cycle trains, calibrates and evaluates on: three files, split by prompt, the same way in every cycle."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -18,16 +18,16 @@ class Collected:
 
     train: Path
     calibrate: Path
-    judge: Path
+    evaluate: Path
 
     @classmethod
     def under(cls, folder: Path) -> "Collected":
-        return cls(folder / "train.jsonl", folder / "calibrate.jsonl", folder / "judge.jsonl")
+        return cls(folder / "train.jsonl", folder / "calibrate.jsonl", folder / "evaluate.jsonl")
 
     @property
     def complete(self) -> bool:
-        """The last one is written last."""
-        return self.judge.exists()
+        """Whether all three are there: `evaluate` is written last."""
+        return self.evaluate.exists()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Split:
 
     train: list[PreferenceRow]
     calibrate: list[PreferenceRow]
-    judge: list[PreferenceRow]
+    evaluate: list[PreferenceRow]
 
 
 def split_rows(
@@ -48,42 +48,42 @@ def split_rows(
 ) -> Split:
     """Split by prompt.
 
-    A prompt's side is a hash of it: it never changes between cycles, so what judges a version was never trained on,
-    not even by the versions it descends from. Base rows obey the same hash: one that falls to the held-out share is
-    left out, since a later vote on its prompt will judge.
+    A prompt's side is a hash of it, so it never changes between cycles: a version is evaluated on prompts that neither
+    it nor the versions it descends from were trained on. Base rows obey the same hash: one that falls to the held-out
+    share is left out, since a later vote on its prompt will be used to evaluate.
 
     Args:
         held_out: rows that are never trained on, whatever their hash says.
-        share: of all prompts, how many are held out; half of these calibrate, half judge.
+        share: fraction of all prompts that is held out; half of these calibrate, half evaluate.
     """
     split = Split([], [], [])
     never = {prompt_key(row) for row in held_out}
     for row in held_out:
-        (split.calibrate if place(row) < 0.5 else split.judge).append(row)
+        (split.calibrate if hash_position(row) < 0.5 else split.evaluate).append(row)
     for row in votes:
-        at = place(row)
+        at = hash_position(row)
         if prompt_key(row) in never:
-            (split.calibrate if at < 0.5 else split.judge).append(row)
+            (split.calibrate if at < 0.5 else split.evaluate).append(row)
         elif at < share:
-            (split.calibrate if at < share / 2 else split.judge).append(row)
+            (split.calibrate if at < share / 2 else split.evaluate).append(row)
         else:
             split.train.append(row)
-    split.train.extend(row for row in base if place(row) >= share and prompt_key(row) not in never)
+    split.train.extend(row for row in base if hash_position(row) >= share and prompt_key(row) not in never)
     return split
 
 
-def place(row: PreferenceRow) -> float:
-    """Where a row's prompt lies in [0, 1): the same on every machine, in every cycle, and however it is spaced."""
+def hash_position(row: PreferenceRow) -> float:
+    """Hash a row's normalized prompt to [0, 1): the same on every machine and in every cycle."""
     return int(prompt_key(row)[:16], 16) / 2**64
 
 
 def collect(
     folder: Path, votes: Iterable[PreferenceRow], *, base: Path | None, held_out: Path | None, share: float
 ) -> Collected:
-    """Write the three files of a cycle, or find them as they were written.
+    """Write the three files of a cycle, unless an interrupted run wrote them already.
 
     Raises:
-        TrainingError: nothing is left to train on, or nothing to calibrate or judge with.
+        TrainingError: nothing is left to train on, or nothing to calibrate or evaluate on.
     """
     found = Collected.under(folder)
     if found.complete:
@@ -94,7 +94,7 @@ def collect(
         held_out=load_rows(held_out) if held_out else (),
         share=share,
     )
-    for name in ("train", "calibrate", "judge"):
+    for name in ("train", "calibrate", "evaluate"):
         rows: list[PreferenceRow] = getattr(split, name)
         if not rows:
             raise TrainingError(f"no pairs to {name}: more votes on more prompts are needed, or base_data and held_out")
@@ -103,7 +103,7 @@ def collect(
 
 
 def _distinct(rows: Sequence[PreferenceRow]) -> Iterable[PreferenceRow]:
-    """A vote may have the id of a row of the base data: ids of a file are distinct."""
+    """Yield rows with distinct ids: a vote may have the id of a row of the base data."""
     seen: dict[str, int] = {}
     for row in rows:
         times = seen[row.id] = seen.get(row.id, 0) + 1

@@ -21,7 +21,7 @@ class _Closed(BaseModel):
 
 
 class GateConfig(_Closed):
-    """What a new version must show on pairs that neither trained nor calibrated it."""
+    """Thresholds of the gates, on pairs that neither trained nor calibrated the new version."""
 
     min_pairs: int = Field(default=50, ge=1)
     """Fewer decide nothing: the version is refused."""
@@ -30,11 +30,11 @@ class GateConfig(_Closed):
     max_ece: float = Field(default=0.05, ge=0, le=1)
     """ECE beyond what the noise floor explains, unless the running version's is as large."""
     min_source_pairs: int = Field(default=30, ge=1)
-    """A source with fewer pairs is reported, not judged."""
+    """A source with fewer pairs is reported, but has no gate."""
 
 
 class SidecarConfig(_Closed):
-    """All of it. Paths are relative to the file's own folder."""
+    """The whole file. Paths are relative to its folder."""
 
     store: Path
     name: ModelName
@@ -47,14 +47,14 @@ class SidecarConfig(_Closed):
     base_data: Path | None = None
     """Rows that are trained on in every cycle beside the votes, less those on held-out prompts."""
     held_out: Path | None = None
-    """Rows that calibrate and judge every version beside the votes' own held-out share."""
+    """Rows that calibrate and evaluate every version beside the votes' own held-out share."""
     min_new_votes: int = Field(default=200, ge=1)
     """A cycle begins when so many votes have come since the last one ..."""
     every_hours: float | None = Field(default=None, gt=0)
     """... or so long after the last one, if there is any new vote at all."""
     poll_s: float = Field(default=30.0, gt=0)
     held_out_share: float = Field(default=0.3, gt=0, lt=1)
-    """Share of prompts that is never trained on: half calibrates, half judges."""
+    """Share of prompts that is never trained on: half calibrates, half evaluates."""
     candidate: Alias = "candidate"
     stable: Alias = "stable"
     precision: Precision = "fp32"
@@ -64,16 +64,16 @@ class SidecarConfig(_Closed):
     """As the options of `plurality train`, with underscores."""
     gates: GateConfig = GateConfig()
     service: str | None = None
-    """Base URL of the service whose experiment's verdict may promote (`--promote-after-experiment`)."""
+    """Base URL of the service whose experiment report may promote (`--promote-after-experiment`)."""
     service_key_file: Path | None = None
     """File with a bearer key of that service, where its reports need one; read at every call."""
     verdict_hours: float = Field(default=168.0, gt=0)
-    """A candidate without a verdict after this long stays a candidate, and the next cycle may begin."""
+    """A candidate without a decision after this long stays a candidate, and the next cycle may begin."""
 
     @model_validator(mode="after")
     def _settings(self) -> "SidecarConfig":
         if self.candidate == self.stable:
-            raise ValueError("candidate and stable are one alias: every version would go live without a judge")
+            raise ValueError("candidate and stable are one alias: every version would go live without being compared")
         if taken := sorted(_OWN & self.train.keys()):
             raise ValueError(f"[train] {taken[0]} is chosen by the sidecar itself: leave it out")
         return self

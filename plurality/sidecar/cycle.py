@@ -1,7 +1,7 @@
-"""One cycle: collect, train, export, judge, publish. Each step leaves a file; a killed cycle goes on where it was.
+"""One cycle: collect, train, export, evaluate, publish. Each step leaves a file; a killed cycle goes on where it was.
 
 cycles/0007/request.json     which votes, and the version that was running
-            train|calibrate|judge.jsonl
+            train|calibrate|evaluate.jsonl
             checkpoint/      the training run, resumable by itself
             exported.json    the version in the store that no alias names yet
             report.json      every gate with its reason; the end of the cycle
@@ -22,8 +22,8 @@ from plurality.evaluation.evaluate import predict
 from plurality.sidecar.collect import Collected, collect
 from plurality.sidecar.config import SidecarConfig
 from plurality.sidecar.files import read_record, write_record
-from plurality.sidecar.gates import Evidence, Gate, figures, judge
-from plurality.sidecar.promotion import patiently
+from plurality.sidecar.gates import Evidence, Gate, evaluate, figures
+from plurality.sidecar.promotion import retry_while_busy
 from plurality.sidecar.telemetry import Telemetry
 from plurality.training.config import TrainConfig
 from plurality.training.load import load_rows
@@ -41,11 +41,11 @@ REQUEST, EXPORTED, REPORT = "request.json", "exported.json", "report.json"
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """One cycle's folder and what it was asked."""
+    """One cycle: its folder, the votes it trains on and the version it starts from."""
 
     folder: Path
     cursor: int
-    """The last vote that it knows."""
+    """Row number of the newest vote that it trains on."""
     parent: str
     """Digest of the version that was running."""
     model: str
@@ -60,11 +60,11 @@ class Ended:
     digest: str | None
     gates: tuple[Gate, ...]
     figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Of both versions on the pairs that judged."""
+    """Of both versions on the held-out pairs."""
 
     @property
     def refusals(self) -> tuple[str, ...]:
-        """Why it was not published."""
+        """Reasons of the gates that failed."""
         return tuple(f"{gate.name}: {gate.reason}" for gate in self.gates if not gate.passed)
 
 
@@ -75,7 +75,7 @@ def run_cycle(
     telemetry: Telemetry,
     say: Callable[[str], None],
 ) -> Ended:
-    """Run a cycle, or the rest of one.
+    """Run a cycle, or resume one that was interrupted.
 
     Args:
         votes: the rows up to the cycle's cursor.
@@ -95,13 +95,13 @@ def run_cycle(
             digest = _export(cycle, config, checkpoint, data, say)
     except (ExportError, BundleRejected) as error:
         return Ended("refused", None, (Gate("export", passed=False, reason=error.message),))
-    with telemetry.phase("judge"):
+    with telemetry.phase("evaluate"):
         evidence = _evidence(config, data, cycle.parent, digest)
-        gates = judge(evidence, config.gates)
+        gates = evaluate(evidence, config.gates)
     if not all(gate.passed for gate in gates):
         return Ended("refused", digest, tuple(gates), figures(evidence))
     with telemetry.phase("publish"):
-        patiently(lambda: _name(config, digest))
+        retry_while_busy(lambda: _name(config, digest))
     return Ended("published", digest, tuple(gates), figures(evidence))
 
 
@@ -125,20 +125,20 @@ def _train(cycle: Cycle, config: SidecarConfig, data: Collected, say: Callable[[
 
 
 def _export(cycle: Cycle, config: SidecarConfig, checkpoint: Path, data: Collected, say: Callable[[str], None]) -> str:
-    """The version, in the store, named by no alias: servers do not see it."""
+    """Export the checkpoint into the store, named by no alias: servers do not load it."""
     done = read_record(cycle.folder / EXPORTED)
     if done is None:
         held_out = [row.as_pair() for row in load_rows(data.calibrate)]
         target = Target(config.store, config.name, (config.precision,), aliases=())
         source = open_checkpoint(str(checkpoint))
-        (published,) = patiently(lambda: export(source, target, held_out=held_out, say=say))
+        (published,) = retry_while_busy(lambda: export(source, target, held_out=held_out, say=say))
         done = {"digest": published.digest}
         write_record(cycle.folder / EXPORTED, done)
     return str(done["digest"])
 
 
 def _evidence(config: SidecarConfig, data: Collected, parent: str, digest: str) -> Evidence:
-    rows = load_rows(data.judge)
+    rows = load_rows(data.evaluate)
     probability = []
     for version in (parent, digest):
         model = load_model(version_directory(config.store, config.name, version))
@@ -149,7 +149,7 @@ def _evidence(config: SidecarConfig, data: Collected, parent: str, digest: str) 
 
 
 def write_report(cycle: Cycle, end: Ended, *, ended_at: float) -> None:
-    """The end of a cycle, in one piece."""
+    """Write the record that ends a cycle, atomically."""
     write_record(
         cycle.folder / REPORT,
         {

@@ -1,4 +1,4 @@
-"""Files that are there as a whole or not at all: what a cycle that was killed left behind is either true or absent."""
+"""Atomic file writes and the lock: a killed cycle leaves whole files or none."""
 
 import json
 from collections.abc import Iterator
@@ -11,18 +11,18 @@ from service.bundle.files import lock_file, replace_file
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Put text where a path says, its folder too."""
+    """Write a text file atomically, and create its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, text.encode())
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
-    """JSON for people and machines."""
+    """Write a record as indented JSON, atomically."""
     write_whole(path, json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """A record, or None where there is none yet."""
+    """Read a record, or None if it was not written yet."""
     if not path.exists():
         return None
     record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -31,7 +31,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
 
 @contextmanager
 def lease(path: Path) -> Iterator[None]:
-    """Hold a lock that the kernel drops when the process dies.
+    """Hold a file lock, which the kernel releases when the process dies.
 
     Raises:
         TrainingError: another process holds it, or the folder cannot be written.

@@ -1,4 +1,4 @@
-"""What stands between a trained version and the store's aliases. Pure: arrays in, reasons out."""
+"""Quality gates that a trained version must pass before an alias names it. Pure: arrays in, reasons out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _CHANCE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One gate's finding."""
+    """Result of one quality gate."""
 
     name: str
     passed: bool
@@ -25,7 +25,7 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Pairs that neither trained nor calibrated the candidate, and what both versions say of them. Shapes [N]."""
+    """Pairs that neither trained nor calibrated the candidate, with both versions' predictions. Shapes [N]."""
 
     label: Array
     """P(a preferred) by people."""
@@ -35,11 +35,11 @@ class Evidence:
     source: Sequence[str]
 
 
-def judge(evidence: Evidence, gates: GateConfig) -> list[Gate]:
-    """Every gate with its reason; the candidate may be published when all passed."""
+def evaluate(evidence: Evidence, gates: GateConfig) -> list[Gate]:
+    """Evaluate every gate, each with its reason; the candidate may be published if all pass."""
     count = len(evidence.label)
     enough = Gate(
-        "pairs", count >= gates.min_pairs, f"{count} pairs to judge by, {gates.min_pairs} are needed at least"
+        "pairs", count >= gates.min_pairs, f"{count} pairs to evaluate on, {gates.min_pairs} are needed at least"
     )
     if not enough.passed:
         return [enough]

@@ -1,11 +1,11 @@
-"""Moving aliases: only while the pointer is what the decision was about, and patiently while another writes."""
+"""Moves aliases after a decision: only while the pointer is the one that was decided about; waits for other writers."""
 
 import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from plurality.sidecar.ask_service import ReportAnswer
 from plurality.sidecar.config import SidecarConfig
-from plurality.sidecar.verdict import Asked
 from service.bundle.pointer_writer import current_pointer, set_aliases, writer
 from service.errors import StoreBusy
 
@@ -14,11 +14,11 @@ _PAUSE_S = 0.25
 _Result = TypeVar("_Result")
 
 
-def patiently(act: Callable[[], _Result], *, patience_s: float = _PATIENCE_S) -> _Result:
-    """Do it, again while another process writes the model.
+def retry_while_busy(act: Callable[[], _Result], *, patience_s: float = _PATIENCE_S) -> _Result:
+    """Call `act`, and call it again while another process writes the model.
 
     Raises:
-        StoreBusy: it wrote all the time.
+        StoreBusy: that process was still writing after `patience_s`.
     """
     deadline = time.monotonic() + patience_s
     while True:
@@ -30,36 +30,38 @@ def patiently(act: Callable[[], _Result], *, patience_s: float = _PATIENCE_S) ->
             time.sleep(_PAUSE_S)
 
 
-def happened(aliases: Mapping[str, str], config: SidecarConfig, digest: str) -> Asked | None:
-    """What the pointer says of a candidate already: this process died after it moved, or a person moved it."""
+def already_decided(aliases: Mapping[str, str], config: SidecarConfig, digest: str) -> ReportAnswer | None:
+    """Return the decision that the aliases already show (this process died after moving them, or a person did)."""
     if aliases.get(config.stable) == digest:
-        return Asked("promote", (f"`{config.stable}` names it already",))
+        return ReportAnswer("promote", (f"`{config.stable}` names it already",))
     if aliases.get(config.candidate) != digest:
-        return Asked("moved_by_hand", (f"`{config.candidate}` does not name it any more",))
+        return ReportAnswer("moved_by_hand", (f"`{config.candidate}` does not name it any more",))
     return None
 
 
-def move(config: SidecarConfig, digest: str, asked: Asked) -> Asked:
-    """Do what the experiment says, if it speaks of what the pointer says now; otherwise `hold`, with the reason.
+def apply_decision(config: SidecarConfig, digest: str, asked: ReportAnswer) -> ReportAnswer:
+    """Move the aliases as the experiment decided, if it compared the versions that they name now; else `hold`.
 
     Raises:
         StoreBusy: another process writes the model; nothing was moved.
         PublishError: the store cannot be written.
     """
 
-    def once() -> Asked:
+    def once() -> ReportAnswer:
         with writer(config.store, config.name) as directory:
             pointer = current_pointer(directory)
             aliases = pointer.aliases if pointer else {}
             if aliases.get(config.candidate) != digest:
-                return Asked("hold", (f"`{config.candidate}` does not name it any more",), "moved")
+                return ReportAnswer("hold", (f"`{config.candidate}` does not name it any more",), "moved")
             if asked.action == "roll_back":
                 set_aliases(directory, {config.candidate: None})
             elif asked.control is None or aliases.get(config.stable) != asked.control:
                 reason = f"it was compared with version {(asked.control or 'unknown')[:12]}, which `{config.stable}` "
-                return Asked("hold", (reason + "does not name: compare it with the one that runs",), "other control")
+                return ReportAnswer(
+                    "hold", (reason + "does not name: compare it with the one that runs",), "other control"
+                )
             else:
                 set_aliases(directory, {config.stable: digest})
         return asked
 
-    return patiently(once)
+    return retry_while_busy(once)

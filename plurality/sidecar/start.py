@@ -1,21 +1,21 @@
-"""Puts a sidecar together from its file and runs it."""
+"""Builds a sidecar from its configuration file and runs it."""
 
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 from plurality.sidecar.config import read_config
+from plurality.sidecar.loop import Sidecar
 from plurality.sidecar.telemetry import Telemetry
 from plurality.sidecar.votes import open_votes
-from plurality.sidecar.watch import Sidecar
 from plurality.training.errors import TrainingError
 
 
 def start(path: Path, *, once: bool, experiment: str | None, say: Callable[[str], None]) -> None:
-    """Run the sidecar that a file describes, for ever or (`once`) until nothing is due.
+    """Run the sidecar that a file describes, as a daemon, or (`once`) until nothing is due.
 
     Args:
-        experiment: whose verdict may move `stable`.
+        experiment: name of the experiment whose decision may move `stable`.
 
     Raises:
         TrainingError: the file is wrong, or another sidecar has this model.

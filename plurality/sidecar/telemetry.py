@@ -1,4 +1,4 @@
-"""What the sidecar tells Prometheus: phase, progress, last outcome. A registry of its own, on a port of its own."""
+"""Prometheus metrics of the sidecar: phase, progress, last outcome. They have their own registry and port."""
 
 import time
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
-PHASES = ("idle", "collect", "train", "export", "judge", "publish", "verdict")
+PHASES = ("idle", "collect", "train", "export", "evaluate", "publish", "verdict")
 OUTCOMES = ("published", "refused", "failed", "promoted", "rolled_back")
 
 
@@ -34,7 +34,7 @@ class Telemetry:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Say what is being done until it is done."""
+        """Set `rm_trainer_phase` to this phase while the block runs."""
         self._enter(name)
         try:
             yield
@@ -42,7 +42,7 @@ class Telemetry:
             self._enter("idle")
 
     def ended(self, outcome: str) -> None:
-        """Count an end."""
+        """Count the outcome of a cycle."""
         self._cycles.labels(outcome).inc()
         for name in OUTCOMES:
             self._last.labels(name).set(name == outcome)

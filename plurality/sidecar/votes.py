@@ -1,4 +1,4 @@
-"""The votes of one model, out of the feedback database, as training rows."""
+"""Reads one model's votes from the feedback database as training rows."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from service.feedback.export import training_rows
 
 
 class FeedbackVotes:
-    """Votes by their number in the database; deleted votes are gone from what is read again."""
+    """Votes by row number in the feedback database; deleted votes are not read again."""
 
     def __init__(self, store: FeedbackStore, model: str) -> None:
         self._store = store
@@ -31,10 +31,10 @@ class FeedbackVotes:
 
 
 def open_votes(url: str, model: str) -> FeedbackVotes:
-    """Connect.
+    """Connect to the feedback database.
 
     Raises:
-        TrainingError: there is no such database, or it is none of feedback.
+        TrainingError: there is no such database, or it holds no feedback.
         FeedbackUnavailable: it does not answer.
     """
     try:

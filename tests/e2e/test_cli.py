@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from service.wire import WireItem
-from tests.e2e.process import plurality
+from tests.e2e.process import plurality, verb
 from tests.tiny import build_tiny_checkpoint, labeled_pairs
 
 pytestmark = pytest.mark.e2e
@@ -33,11 +33,11 @@ def test_import_calibrate_score_publish(tmp_path: Path) -> None:
     assert "uncalibrated" in imported.stdout
 
     pairs = write_pairs(checkpoint, tmp_path / "pairs.jsonl")
-    calibrated = plurality("calibrate", "mine", "--store", str(store), "--data", str(pairs))
+    calibrated = verb("calibrate", "mine", "--store", str(store), "--data", str(pairs))
     assert calibrated.returncode == 0, calibrated.stderr
     assert "temperature 2.0" in calibrated.stdout
 
-    listed = json.loads(plurality("models", "--store", str(store), "--verify", "--json").stdout)
+    listed = json.loads(verb("models", "--store", str(store), "--verify", "--json").stdout)
     assert [(entry["sequence"], entry["aliases"]) for entry in listed] == [(2, ["stable"]), (1, [])]
     assert listed[0]["temperature"] == pytest.approx(2.0, abs=0.01)
     assert str(tmp_path) not in json.dumps(listed)
@@ -56,12 +56,12 @@ def test_import_calibrate_score_publish(tmp_path: Path) -> None:
 
     back = plurality("publish", "mine", listed[1]["version"][:12], "--store", str(store))
     assert back.returncode == 0
-    assert listed[1]["version"][:12] in plurality("models", "--store", str(store)).stdout.splitlines()[1]
+    assert listed[1]["version"][:12] in verb("models", "--store", str(store)).stdout.splitlines()[1]
 
     other = tmp_path / "other"
     copied = plurality("publish", "mine", "stable", "--from", str(store), "--store", str(other))
     assert copied.returncode == 0, copied.stderr
-    assert listed[1]["version"][:12] in plurality("models", "--store", str(other)).stdout
+    assert listed[1]["version"][:12] in verb("models", "--store", str(other)).stdout
 
 
 def test_score_says_which_items_failed(published_chat: Path, tmp_path: Path) -> None:
@@ -91,17 +91,17 @@ def test_bad_lines_are_named(published: Path, tmp_path: Path) -> None:
 
 def test_refusals(published: Path, tmp_path: Path) -> None:
     """Each refusal has its exit code and says the cause: no store, no version, no head, two labels, too few pairs."""
-    empty = plurality("models", "--store", str(tmp_path / "none"))
+    empty = verb("models", "--store", str(tmp_path / "none"))
     assert (empty.returncode, "cannot read the store" in empty.stderr) == (2, True)
-    absent = plurality("publish", "tiny", "ffff", "--store", str(published))
+    absent = verb("publish", "tiny", "ffff", "--store", str(published))
     assert (absent.returncode, "names 0 versions" in absent.stderr) == (2, True)
-    headless = plurality("import", "/nonexistent/model", "--store", str(tmp_path / "s"), "--name", "x")
+    headless = verb("import", "/nonexistent/model", "--store", str(tmp_path / "s"), "--name", "x")
     assert (headless.returncode, "cannot open" in headless.stderr) == (4, True)
     few = tmp_path / "few.jsonl"
     few.write_text('{"prompt":"p","response_a":"a","response_b":"b","label":1}\n')
-    short = plurality("calibrate", "tiny", "--store", str(published), "--data", str(few))
+    short = verb("calibrate", "tiny", "--store", str(published), "--data", str(few))
     assert (short.returncode, "at least 30" in short.stderr) == (4, True)
-    unknown = plurality("score", str(few), "--store", str(published), "--model", "nobody")
+    unknown = verb("score", str(few), "--store", str(published), "--model", "nobody")
     assert unknown.returncode == 3
     for done in (empty, absent, headless, short, unknown):
         assert "Traceback" not in done.stderr

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plurality.sidecar.collect import Collected, collect, place, split_rows
+from plurality.sidecar.collect import Collected, collect, hash_position, split_rows
 from plurality.training.errors import TrainingError
 from plurality.training.load import load_rows
 from plurality.training.rows import PreferenceRow, Turn
@@ -38,9 +38,9 @@ def test_no_prompt_is_trained_on_and_judged_and_no_vote_is_lost(
         held_out=[row(prompt, source="held") for prompt in held],
         share=share,
     )
-    uses = [{prompt_key(entry) for entry in part} for part in (split.train, split.calibrate, split.judge)]
+    uses = [{prompt_key(entry) for entry in part} for part in (split.train, split.calibrate, split.evaluate)]
     assert len(uses[0] | uses[1] | uses[2]) == sum(map(len, uses))
-    kept = [entry.id for part in (split.train, split.calibrate, split.judge) for entry in part]
+    kept = [entry.id for part in (split.train, split.calibrate, split.evaluate) for entry in part]
     assert {entry.id for entry in rows} <= set(kept)
     assert {prompt_key(row(prompt)) for prompt in held} <= uses[1] | uses[2]
 
@@ -49,7 +49,7 @@ def test_no_prompt_is_trained_on_and_judged_and_no_vote_is_lost(
 def test_a_prompt_stays_on_its_side_when_more_votes_come(prompts: list[str], later: list[str]) -> None:
     first = split_rows([row(prompt) for prompt in prompts], share=0.3)
     second = split_rows([row(prompt) for prompt in [*prompts, *later]], share=0.3)
-    assert {entry.prompt for entry in first.judge} <= {entry.prompt for entry in second.judge}
+    assert {entry.prompt for entry in first.evaluate} <= {entry.prompt for entry in second.evaluate}
     assert {entry.prompt for entry in first.train} <= {entry.prompt for entry in second.train}
 
 
@@ -70,15 +70,19 @@ def test_what_judges_in_any_cycle_was_trained_on_in_none_before(
     first = split_rows(known, base=always, held_out=never, share=share)
     second = split_rows(more, base=always, held_out=never, share=share)
     trained = {prompt_key(entry) for entry in [*first.train, *second.train]}
-    assert not trained & {prompt_key(entry) for entry in [*second.calibrate, *second.judge]}
+    assert not trained & {prompt_key(entry) for entry in [*second.calibrate, *second.evaluate]}
 
 
 def test_a_prompt_is_one_however_it_is_written() -> None:
-    assert place(row("Name a prime.")) == place(said_as_messages("Name a prime.")) == place(row(" Name a  prime.\n"))
+    assert (
+        hash_position(row("Name a prime."))
+        == hash_position(said_as_messages("Name a prime."))
+        == hash_position(row(" Name a  prime.\n"))
+    )
 
 
 def test_the_place_of_a_prompt_is_the_same_on_every_machine() -> None:
-    assert place(row("Name a prime number.")) == pytest.approx(0.23291557010074568, abs=0)
+    assert hash_position(row("Name a prime number.")) == pytest.approx(0.23291557010074568, abs=0)
 
 
 def test_a_cycle_that_was_killed_finds_its_files_as_they_were(tmp_path: Path) -> None:
@@ -86,14 +90,14 @@ def test_a_cycle_that_was_killed_finds_its_files_as_they_were(tmp_path: Path) ->
     first = collect(tmp_path, rows, base=None, held_out=None, share=0.4)
     again = collect(tmp_path, [], base=None, held_out=None, share=0.4)
     assert first == again == Collected.under(tmp_path)
-    total = sum(len(load_rows(path)) for path in (first.train, first.calibrate, first.judge))
+    total = sum(len(load_rows(path)) for path in (first.train, first.calibrate, first.evaluate))
     assert total == 60
 
 
 def test_rows_with_one_id_in_votes_and_base_are_both_kept(tmp_path: Path) -> None:
     base = tmp_path / "base.jsonl"
     shared = row("a trained prompt", 1)
-    assert place(shared) >= 0.4
+    assert hash_position(shared) >= 0.4
     base.write_text(shared.model_copy(update={"response_b": "c"}).model_dump_json(exclude_none=True) + "\n")
     found = collect(
         tmp_path / "cycle", [shared, *(row(f"p{n}", n) for n in range(40))], base=base, held_out=None, share=0.4

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plurality.sidecar.config import GateConfig
-from plurality.sidecar.gates import Evidence, Gate, figures, judge
+from plurality.sidecar.gates import Evidence, Gate, evaluate, figures
 
 GATES = GateConfig()
 
@@ -28,17 +28,17 @@ def named(gates: list[Gate]) -> dict[str, Gate]:
 
 
 def test_an_equal_version_passes() -> None:
-    assert all(gate.passed for gate in judge(evidence(), GATES))
+    assert all(gate.passed for gate in evaluate(evidence(), GATES))
 
 
 def test_a_real_loss_of_accuracy_refuses_and_is_named() -> None:
-    gate = named(judge(evidence(lost=12), GATES))["accuracy"]
+    gate = named(evaluate(evidence(lost=12), GATES))["accuracy"]
     assert not gate.passed
     assert "0.9000 -> 0.8700 on 400 pairs (0 gained, 12 lost): no chance" in gate.reason
 
 
 def test_a_loss_that_may_be_chance_passes_and_says_so() -> None:
-    gate = named(judge(evidence(lost=4, gained=1), GATES))["accuracy"]
+    gate = named(evaluate(evidence(lost=4, gained=1), GATES))["accuracy"]
     assert gate.passed
     assert "may be chance" in gate.reason
 
@@ -51,7 +51,7 @@ def test_one_source_that_got_worse_refuses_though_all_together_gained() -> None:
         np.concatenate([good.candidate, bad.candidate]),
         [*good.source, *bad.source],
     )
-    gates = named(judge(both, GATES))
+    gates = named(evaluate(both, GATES))
     assert gates["accuracy"].passed
     assert gates["accuracy/votes"].passed
     assert not gates["accuracy/other"].passed
@@ -60,21 +60,21 @@ def test_one_source_that_got_worse_refuses_though_all_together_gained() -> None:
 def test_a_version_that_says_the_same_of_everything_is_dead() -> None:
     base = evidence()
     flat = Evidence(base.label, base.current, np.full(400, 0.5), base.source)
-    assert not named(judge(flat, GATES))["varied"].passed
+    assert not named(evaluate(flat, GATES))["varied"].passed
 
 
 def test_overconfidence_refuses() -> None:
     base = evidence()
     sure = np.where(base.candidate > 0.5, 0.9999, 0.0001)
     worse = Evidence(base.label, base.current, sure, base.source)
-    gate = named(judge(worse, GateConfig(max_ece=0.02)))["ece"]
+    gate = named(evaluate(worse, GateConfig(max_ece=0.02)))["ece"]
     assert not gate.passed
     assert "noise floor" in gate.reason
 
 
 @given(count=st.integers(1, 49))
 def test_too_few_pairs_decide_nothing(count: int) -> None:
-    gates = judge(evidence(count), GATES)
+    gates = evaluate(evidence(count), GATES)
     assert [gate.name for gate in gates] == ["pairs"]
     assert not gates[0].passed
 

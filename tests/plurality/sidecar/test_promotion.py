@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from plurality.sidecar.ask_service import ReportAnswer
 from plurality.sidecar.config import read_config
 from plurality.sidecar.files import write_record
-from plurality.sidecar.promotion import move
+from plurality.sidecar.loop import VERDICT, Sidecar
+from plurality.sidecar.promotion import apply_decision
 from plurality.sidecar.telemetry import Telemetry
-from plurality.sidecar.verdict import Asked
-from plurality.sidecar.watch import VERDICT, Sidecar
 from service.bundle.pointer import read_pointer
 from service.bundle.pointer_writer import set_aliases, writer
 from service.errors import FeedbackUnavailable, StoreBusy
@@ -109,9 +109,9 @@ def test_a_candidate_moved_by_hand_ends_the_story(trial: Trial, by_hand: str | N
 
 
 def test_a_rollback_drops_the_candidate_only_while_it_is_this_one(trial: Trial) -> None:
-    asked = Asked("roll_back", ("It loses.",), control=trial.first)
+    asked = ReportAnswer("roll_back", ("It loses.",), control=trial.first)
     trial.point({"candidate": trial.first})
-    assert move(trial.sidecar.config, trial.candidate, asked).action == "hold"
+    assert apply_decision(trial.sidecar.config, trial.candidate, asked).action == "hold"
     assert trial.aliases()["candidate"] == trial.first
     trial.point({"candidate": trial.candidate})
     trial.answer("roll_back")

@@ -6,9 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
-
 from plurality.training.config import TrainConfig
 from plurality.training.rows import PreferenceRow
 
@@ -68,5 +65,8 @@ def settings(model: Path, data: Path, output: Path, **changes: Any) -> TrainConf
 
 def same_bits(first: Path, second: Path) -> bool:
     """Whether two runs ended with the very same weights."""
+    import torch
+    from safetensors.torch import load_file
+
     left, right = load_file(first / _WEIGHTS), load_file(second / _WEIGHTS)
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)

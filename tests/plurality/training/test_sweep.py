@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from plurality.training.errors import TrainingError
 from plurality.training.sweep import Run, choose, sweep
-from tests.e2e.process import plurality
+from tests.e2e.process import verb
 from tests.plurality.training.data import planted, write_jsonl
 from tests.tiny import build_tiny_checkpoint
 
@@ -80,7 +80,7 @@ def test_a_sweep(tmp_path: Path) -> None:
     held_out = write_jsonl(tmp_path / "validation.jsonl", planted(16, seed=1))
     words = ["--data", str(data), "--model", str(checkpoint), "--batch-size", "8"]
     words += ["--output", str(tmp_path / "sweep"), "--learning-rates", "1e-4,1e-2"]
-    done = plurality("sweep", *words, "--validation", str(held_out))
+    done = verb("sweep", *words, "--validation", str(held_out))
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
     assert [run["learning_rate"] for run in record["runs"]] == [1e-4, 1e-2]
@@ -88,12 +88,12 @@ def test_a_sweep(tmp_path: Path) -> None:
     assert record["chosen"]["run"] == best
     assert f"next: plurality export {tmp_path / 'sweep' / best['folder']}" in done.stdout
     assert (tmp_path / "sweep" / "sweep.png").stat().st_size > 0
-    again = plurality("sweep", *words, "--validation", str(held_out))
+    again = verb("sweep", *words, "--validation", str(held_out))
     assert "run 1" not in again.stdout
     assert json.loads((tmp_path / "sweep" / "sweep.json").read_text()) == record
     for changed in (["--data", str(held_out)], ["--objective", "bt", "--epochs", "2"]):
-        refused = plurality("sweep", *words, "--validation", str(held_out), *changed)
+        refused = verb("sweep", *words, "--validation", str(held_out), *changed)
         assert refused.returncode != 0
         assert "choose another --output" in refused.stderr
     for extra in (["--validation", str(held_out), "--seed=3"], []):
-        assert plurality("sweep", *words, *extra).returncode == 2
+        assert verb("sweep", *words, *extra).returncode == 2

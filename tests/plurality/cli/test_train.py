@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.process import plurality
+from tests.e2e.process import verb
 from tests.plurality.training.data import planted, write_jsonl
 from tests.tiny import build_tiny_checkpoint
 
@@ -17,7 +17,7 @@ def test_more_over_a_margin(tmp_path: Path) -> None:
     checkpoint = build_tiny_checkpoint("bert", tmp_path / "encoder")
     rows = [entry | {"source": "ab"[index % 2]} for index, entry in enumerate(planted(32, votes=True))]
     data, output = write_jsonl(tmp_path / "train.jsonl", rows), tmp_path / "out"
-    done = plurality(
+    done = verb(
         "train", "--data", str(data), "--output", str(output), "--model", str(checkpoint), "--objective", "margin",
         "--margin-policy", "clamp", "--centering", "0.01", "--more", "--more-floor", "0.1", "--batch-size", "4",
         "--gradient-accumulation", "2",
@@ -33,7 +33,7 @@ def test_more_over_a_margin(tmp_path: Path) -> None:
 
 def test_refused_in_one_line(tmp_path: Path) -> None:
     """A setting that has no effect is wrong usage: exit code 2, one line, nothing loaded or written."""
-    done = plurality(
+    done = verb(
         "train", "--data", "none.jsonl", "--output", str(tmp_path / "out"), "--model", "none",
         "--objective", "scaled-bt", "--margin-policy", "signed",
     )  # fmt: skip

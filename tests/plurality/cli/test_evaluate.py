@@ -10,7 +10,7 @@ import pytest
 
 from plurality.stats import pearson
 from service.domain import Prompt
-from tests.e2e.process import plurality
+from tests.e2e.process import verb
 from tests.plurality.training.data import write_jsonl
 from tests.tiny import labeled_pairs, publish_tiny
 
@@ -64,7 +64,7 @@ def test_two_models_with_votes(store: Path, tmp_path: Path) -> None:
     rows = pairs(store)
     data, votes = write_jsonl(tmp_path / "pairs.jsonl", rows), annotate(rows, tmp_path / "votes.csv")
     report = tmp_path / "report"
-    done = plurality(
+    done = verb(
         "evaluate", "one", "two@stable", "--store", str(store), "--data", str(data), "--votes", str(votes),
         "--id-sources", "webgpt,hh", "--report", str(report), "--bootstrap", "40", "--seed", "3",
     )  # fmt: skip
@@ -96,7 +96,7 @@ def test_labels_alone(store: Path, tmp_path: Path) -> None:
         for i, row in enumerate(pairs(store, 10))
     ]
     data = write_jsonl(tmp_path / "bench.jsonl", rows)
-    done = plurality("evaluate", "one", "--store", str(store), "--data", str(data), "--bootstrap", "10")
+    done = verb("evaluate", "one", "--store", str(store), "--data", str(data), "--bootstrap", "10")
     assert done.returncode == 0, done.stderr
     assert "subset-0 (5)*" in done.stdout
     assert "no pair has a p*" in done.stdout
@@ -112,7 +112,7 @@ def test_refusals(store: Path, tmp_path: Path) -> None:
     (tmp_path / "votes.csv").write_text("id,annotator,task3\nq0,x,12\nnobody,x,1\n")
 
     def ask(*models: str, where: Path = store, rows: Path = data, more: tuple[str, ...] = ()) -> tuple[int, str]:
-        done = plurality("evaluate", *models, "--store", str(where), "--data", str(rows), "--bootstrap", "5", *more)
+        done = verb("evaluate", *models, "--store", str(where), "--data", str(rows), "--bootstrap", "5", *more)
         assert "Traceback" not in done.stderr
         return done.returncode, done.stderr
 
@@ -136,7 +136,7 @@ def test_refusals(store: Path, tmp_path: Path) -> None:
 
 def test_help_teaches() -> None:
     """--help shows a row, the form's columns and one example."""
-    done = plurality("evaluate", "--help")
+    done = verb("evaluate", "--help")
     assert done.returncode == 0
     shown = " ".join(done.stdout.split())
     for word in ('"response_a"', '"label": 1', "task3", "0A-10B", "plurality evaluate demo-baseline demo-margin"):
@@ -150,5 +150,5 @@ def test_calibrated_on_the_same_pairs(store: Path, tmp_path: Path) -> None:
         for p in labeled_pairs(store.parent / "checkpoint-one-0", 60)
     ]
     data = write_jsonl(tmp_path / "held-out.jsonl", rows)
-    done = plurality("evaluate", "one", "--store", str(store), "--data", str(data), "--bootstrap", "5")
+    done = verb("evaluate", "one", "--store", str(store), "--data", str(data), "--bootstrap", "5")
     assert "was calibrated on these very pairs" in done.stdout, done.stderr

@@ -11,8 +11,8 @@ from plurality.evaluation.evaluate import predict
 from plurality.sidecar.config import read_config
 from plurality.sidecar.cycle import REPORT
 from plurality.sidecar.files import lease
+from plurality.sidecar.loop import Sidecar
 from plurality.sidecar.telemetry import Telemetry
-from plurality.sidecar.watch import Sidecar
 from plurality.training.errors import TrainingError
 from plurality.training.rows import PreferenceRow, Votes
 from service.bundle.open import load_model
@@ -60,7 +60,7 @@ def test_votes_become_a_better_candidate_and_stable_does_not_move(tmp_path: Path
     assert found["candidate"] == report(tmp_path)["version"]
     assert error_to_truth(tmp_path, found["candidate"]) < error_to_truth(tmp_path, first)
     assert not worker.step(), "nothing is due before new votes come"
-    text = (tmp_path / "work" / "cycles" / "0001" / "judge.jsonl").read_text()
+    text = (tmp_path / "work" / "cycles" / "0001" / "evaluate.jsonl").read_text()
     assert len(text.splitlines()) >= 50
     kept = tmp_path / "work" / "cycles" / "0001" / "checkpoint"
     assert (kept / "plurality.json").exists()

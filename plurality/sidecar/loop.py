@@ -1,4 +1,4 @@
-"""The sidecar's loop: look, do the one thing that is due, look again. All it knows is on disk and in the database."""
+"""The sidecar's loop: poll for votes, run the step that is due, repeat. All state is on disk and in the database."""
 
 import re
 import shutil
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Protocol
 
 from plurality.core.errors import PluralityError
-from plurality.sidecar import verdict
+from plurality.sidecar.ask_service import ask_service
 from plurality.sidecar.config import SidecarConfig
 from plurality.sidecar.cycle import REPORT, REQUEST, Cycle, Ended, run_cycle, write_report
 from plurality.sidecar.files import lease, read_record, write_record
 from plurality.sidecar.gates import Gate
-from plurality.sidecar.promotion import happened, move
+from plurality.sidecar.promotion import already_decided, apply_decision
 from plurality.sidecar.telemetry import Telemetry
 from plurality.training.errors import TrainingError
 from plurality.training.rows import PreferenceRow
@@ -32,7 +32,7 @@ _OUTCOMES = {"promote": "promoted", "roll_back": "rolled_back"}
 
 
 class Votes(Protocol):
-    """The feedback that a model got."""
+    """Votes on one model's replies, numbered in the order of their arrival."""
 
     def newest(self) -> int:
         """Row number of the last vote; 0 while there is none."""
@@ -56,13 +56,13 @@ class Sidecar:
     telemetry: Telemetry
     say: Callable[[str], None]
     experiment: str | None = None
-    """Whose verdict may move `stable`; None: nothing does."""
+    """Name of the experiment whose decision may move `stable`; None: `stable` never moves."""
     now: Callable[[], float] = time.time
-    _said: dict[str, str] = field(default_factory=dict)
-    """By cycle, the kind of reason that was said last."""
+    _logged: dict[str, str] = field(default_factory=dict)
+    """By cycle, the kind of reason that was logged last."""
 
     def run(self, *, once: bool = False) -> None:
-        """Work while there is work; then wait for more, or end with `once`.
+        """Run every step that is due; then poll for more, or return if `once`.
 
         Raises:
             TrainingError: another sidecar has this model, or there is no running version to start from.
@@ -81,7 +81,7 @@ class Sidecar:
                 time.sleep(self.config.poll_s)
 
     def step(self) -> bool:
-        """Do what is due; whether anything was.
+        """Run the step that is due; returns whether there was one.
 
         Raises:
             FeedbackUnavailable, PublishError, OSError: what may pass; the next step goes on where this one was.
@@ -140,25 +140,25 @@ class Sidecar:
         return self.experiment is not None and report["outcome"] == "published" and not (last / VERDICT).exists()
 
     def _follow_verdict(self, last: Path) -> bool:
-        """Ask the experiment; True once the cycle's story is over."""
+        """Ask the service for the decision on the last candidate and apply it; True once the cycle is closed."""
         report = read_record(last / REPORT) or {}
         digest = report["version"]
         assert self.experiment and self.config.service  # noqa: S101, PT018 - checked where the sidecar is made
-        asked = happened(self._aliases(), self.config, digest)
-        if asked is None:
+        answer = already_decided(self._aliases(), self.config, digest)
+        if answer is None:
             with self.telemetry.phase("verdict"):
-                asked = verdict.ask(self.config.service, self.experiment, digest, self.config.service_key_file)
-                if asked.action != "hold":
-                    asked = move(self.config, digest, asked)
-        if asked.action == "hold" and self.now() - report["ended_at"] < self.config.verdict_hours * _HOUR:
-            if self._said.get(last.name) != asked.kind:
-                self._said[last.name] = asked.kind
-                self.say(f"cycle {last.name}: hold: {'; '.join(asked.reasons)}")
+                answer = ask_service(self.config.service, self.experiment, digest, self.config.service_key_file)
+                if answer.action != "hold":
+                    answer = apply_decision(self.config, digest, answer)
+        if answer.action == "hold" and self.now() - report["ended_at"] < self.config.verdict_hours * _HOUR:
+            if self._logged.get(last.name) != answer.kind:
+                self._logged[last.name] = answer.kind
+                self.say(f"cycle {last.name}: hold: {'; '.join(answer.reasons)}")
             return False
-        write_record(last / VERDICT, {"action": asked.action, "reasons": list(asked.reasons), "version": digest})
-        if asked.action in _OUTCOMES:
-            self.telemetry.ended(_OUTCOMES[asked.action])
-        self.say(f"cycle {last.name}: {asked.action}: {'; '.join(asked.reasons)}")
+        write_record(last / VERDICT, {"action": answer.action, "reasons": list(answer.reasons), "version": digest})
+        if answer.action in _OUTCOMES:
+            self.telemetry.ended(_OUTCOMES[answer.action])
+        self.say(f"cycle {last.name}: {answer.action}: {'; '.join(answer.reasons)}")
         return True
 
     def _aliases(self) -> Mapping[str, str]:
@@ -184,7 +184,7 @@ class Sidecar:
         return self.config.model
 
     def _cursor(self) -> int:
-        """The last vote that a cycle learned from; a failed one learned nothing."""
+        """Row number of the newest vote that any finished cycle trained on; failed cycles do not count."""
         known = [
             self._read(folder).cursor
             for folder in self._folders()
