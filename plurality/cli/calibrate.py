@@ -46,7 +46,7 @@ def calibrate(
 
     if alias is None and current_version(store / name, version) is not None:
         alias = version
-    rows = [row.as_pair() for row in load_rows(data)]
+    rows = load_rows(data)
     entry = recalibrate(store, name, version, rows, alias=alias, method=method.value, per_source=per_source)
     if entry.manifest.calibration:
         typer.echo(describe_calibration(entry.manifest.calibration))

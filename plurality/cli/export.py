@@ -30,7 +30,7 @@ def export(
     from model_export.pipeline import export as run
     from plurality.training.load import load_rows
 
-    held_out = [row.as_pair() for row in load_rows(calibrate_on)] if calibrate_on else []
+    held_out = load_rows(calibrate_on) if calibrate_on else []
     target = Target(store, name, [choice.value for choice in precision], (alias,))
     published = run(open_checkpoint(checkpoint), target, held_out=held_out, say=typer.echo)
     for entry in published:

@@ -47,14 +47,11 @@ def export(
 
         plurality feedback export --url sqlite:///votes.db --output votes.jsonl
     """
-    from service.feedback.export import training_rows
+    from service.feedback.export import json_line, training_rows
 
     with _opened(url) as store, sink(output) as file:
         until = store.cursor()
-        lines = (
-            msgspec.json.encode(row) + b"\n"
-            for row in training_rows(store, rows.value, model=model, after=after, until=until)
-        )
+        lines = map(json_line, training_rows(store, rows.value, model=model, after=after, until=until))
         count = 0
         while chunk := list(islice(lines, _CHUNK)):
             file.write(b"".join(chunk))

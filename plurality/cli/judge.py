@@ -11,12 +11,12 @@ import msgspec
 import typer
 
 if TYPE_CHECKING:
+    from plurality.core.rows import PreferenceRow
     from plurality.training.judge.cache import Cache
     from plurality.training.judge.client import Endpoint
     from plurality.training.judge.estimate import Estimate
     from plurality.training.judge.run import Outcome, Spent
     from plurality.training.judge.settings import JudgeSettings
-    from plurality.training.rows import PreferenceRow
 
 _DEFAULT_KEY = "OPENAI_API_KEY"
 

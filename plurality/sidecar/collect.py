@@ -5,11 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from plurality.core.rows import PreferenceRow
 from plurality.sidecar.files import write_whole
 from plurality.training.errors import TrainingError
 from plurality.training.load import load_rows
-from plurality.training.rows import PreferenceRow
-from plurality.training.split import prompt_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +56,24 @@ def split_rows(
         share: of all prompts, how many are held out; half of these calibrate, half judge.
     """
     split = Split([], [], [])
-    never = {prompt_key(row) for row in held_out}
+    never = {row.prompt_key for row in held_out}
     for row in held_out:
         (split.calibrate if place(row) < 0.5 else split.judge).append(row)
     for row in votes:
         at = place(row)
-        if prompt_key(row) in never:
+        if row.prompt_key in never:
             (split.calibrate if at < 0.5 else split.judge).append(row)
         elif at < share:
             (split.calibrate if at < share / 2 else split.judge).append(row)
         else:
             split.train.append(row)
-    split.train.extend(row for row in base if place(row) >= share and prompt_key(row) not in never)
+    split.train.extend(row for row in base if place(row) >= share and row.prompt_key not in never)
     return split
 
 
 def place(row: PreferenceRow) -> float:
     """Where a row's prompt lies in [0, 1): the same on every machine, in every cycle, and however it is spaced."""
-    return int(prompt_key(row)[:16], 16) / 2**64
+    return int(row.prompt_key[:16], 16) / 2**64
 
 
 def collect(

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
+from plurality.core.rows import PreferenceRow
 from plurality.training.errors import BadRow, DataError, TrainingError
 from plurality.training.margins import contradicted, judged_share
 from plurality.training.objectives import PADDING
-from plurality.training.rows import PreferenceRow
 from plurality.training.targets import Recipe, Target, targets_for
 from service.bundle.formats import PairFormat
 from service.bundle.tokenize import ItemTokenizer
@@ -83,7 +83,7 @@ class PairDataset(Dataset[Any]):
 
 
 def _encode(rows: Sequence[PreferenceRow], tokenizer: ItemTokenizer, source: str) -> list[Encoding]:
-    encoded = tokenizer.encode([item for row in rows for item in row.as_pair().items])
+    encoded = tokenizer.encode([item for row in rows for item in row.pair.items])
     bad: dict[int, BadRow] = {}
     for i, entry in enumerate(encoded):
         if not isinstance(entry, Encoding):

@@ -11,8 +11,8 @@ margin it is. A tie as label has no side to agree with: its margin is 0, unless 
 
 from typing import Literal
 
+from plurality.core.rows import PreferenceRow, Votes
 from plurality.training.errors import BadRow, DataError
-from plurality.training.rows import PreferenceRow, Votes
 
 MarginPolicy = Literal["unsigned", "clamp", "signed", "drop"]
 

@@ -11,9 +11,9 @@ scaled-bt   label               0          m     HelpSteer2-Preference, arXiv 24
 from dataclasses import dataclass
 from typing import Literal
 
+from plurality.core.rows import PreferenceRow
 from plurality.training.errors import BadRow, DataError
 from plurality.training.margins import MarginPolicy, contradicted, judged_share, row_margins
-from plurality.training.rows import PreferenceRow
 
 Objective = Literal["baseline", "margin", "soft", "mix", "scaled-bt"]
 WITH_MARGIN = ("margin", "scaled-bt")

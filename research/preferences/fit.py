@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from plurality.core.rows import PreferenceRow
 from plurality.training.head import HeadInputs
 from plurality.training.margins import MarginPolicy
 from plurality.training.more import LAMBDA, More
 from plurality.training.objectives import PairTargets, batch_losses
-from plurality.training.rows import PreferenceRow
 from plurality.training.targets import Objective, Recipe, targets_for
 from research.preferences.batches import Batches, Places
 from research.preferences.corpus import Corpus, fresh_model, text_id, texts_of

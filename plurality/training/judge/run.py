@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
 from plurality.core.errors import PluralityError
+from plurality.core.judge_record import JudgeRecord, OrderRecord
+from plurality.core.rows import PreferenceRow
 from plurality.training.judge import logprob, sample
 from plurality.training.judge.cache import Cache
 from plurality.training.judge.client import Client
 from plurality.training.judge.errors import BadReply, BadRequest, TooManyFailures
-from plurality.training.judge.record import JudgeRecord, OrderRecord
 from plurality.training.judge.replies import Answer, Heard
 from plurality.training.judge.requests import Request, next_request, order_texts
 from plurality.training.judge.settings import JudgeSettings
-from plurality.training.rows import PreferenceRow
 
 Outcome = JudgeRecord | BadReply | BadRequest
 

@@ -3,8 +3,8 @@
 import hashlib
 from collections.abc import Sequence
 
+from plurality.core.judge_record import Order, OrderRecord
 from plurality.training.judge.prompt import parse_choice
-from plurality.training.judge.record import Order, OrderRecord
 
 _SEED_BITS = 31
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from plurality.core.judge_record import Mode, Order
 from plurality.training.judge.prompt import PROMPT_DIGEST
-from plurality.training.judge.record import Mode, Order
 
 OrdersChoice = Literal["paper", "balanced"]
 LabelPlace = Literal["prefill", "generate"]

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from plurality.core.rows import PreferenceRow, Turn, Votes
 from plurality.training.errors import BadRow, DataError
-from plurality.training.rows import PreferenceRow, Turn, Votes
 
 Record = Mapping[str, Any]
 """One record as the set stores it."""

@@ -14,14 +14,15 @@ from typing import Any, Literal
 
 import msgspec
 
+from plurality.core.pairs import text_key
+from plurality.core.rows import PreferenceRow
 from plurality.training.errors import TrainingError
 from plurality.training.load import file_digest, load_rows
 from plurality.training.loaders.collect import Loaded, Record
 from plurality.training.loaders.leaks import leaks
 from plurality.training.loaders.registry import DataSet
 from plurality.training.loaders.sources import Origin, Source, read
-from plurality.training.rows import PreferenceRow
-from plurality.training.split import PARTS, Shares, counts, deduplicate, hold_out, prompt_key, split, text_key
+from plurality.training.split import PARTS, Shares, counts, deduplicate, hold_out, split
 
 CARD, DETAILS = "card.json", "details.jsonl"
 FILES = (*(f"{part}.jsonl" for part in PARTS), DETAILS, CARD)
@@ -107,7 +108,7 @@ def _renamed(loaded: Loaded) -> Loaded:
 
 
 def _parts(plan: Plan, pool: Loaded, test: Loaded, account: _Account) -> dict[str, list[PreferenceRow]]:
-    excluded = {prompt_key(row) for path in plan.exclude for row in load_rows(path)}
+    excluded = {row.prompt_key for path in plan.exclude for row in load_rows(path)}
     kept = {}
     for name, loaded in (("pool", pool), ("test", test)):
         unique = deduplicate(loaded.rows)
@@ -116,7 +117,7 @@ def _parts(plan: Plan, pool: Loaded, test: Loaded, account: _Account) -> dict[st
         rows, out = hold_out(unique.rows, excluded)
         account.dropped += Counter({EXCLUDED: len(out)})
         kept[name] = _labeled(plan, rows, account)
-    rows, out = hold_out(kept["pool"], {prompt_key(row) for row in kept["test"]})
+    rows, out = hold_out(kept["pool"], {row.prompt_key for row in kept["test"]})
     taken = {text_key(test.groups[row.id]) for row in kept["test"] if row.id in test.groups}
     clear = [row for row in rows if row.id not in pool.groups or text_key(pool.groups[row.id]) not in taken]
     account.dropped += Counter({IN_TEST: len(out), NEAR_TEST: len(rows) - len(clear)})

@@ -13,6 +13,7 @@ details.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from plurality.core.rows import Turn
 from plurality.training.loaders import hh
 from plurality.training.loaders.collect import (
     Collector,
@@ -24,7 +25,6 @@ from plurality.training.loaders.collect import (
     number_of,
     numbered,
 )
-from plurality.training.rows import Turn
 
 PLAIN = "plain texts without a prompt: prompt and answer cannot be told apart"
 NO_TEXT = "a message is not text, or its role is none of system, user, assistant"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from plurality.core.rows import PreferenceRow
 from plurality.stats import Interval, l1, pearson
 from plurality.training.margins import contradicted
-from plurality.training.rows import PreferenceRow
 from research.preferences import gold
 from research.preferences.baseline import length_baseline
 from research.preferences.figures import STATISTICS, Judged, Resampled, vote_floor

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from plurality.core.rows import PreferenceRow
 from plurality.training.config import TrainConfig
-from plurality.training.rows import PreferenceRow
 
 GOOD, BAD = "this one is about all of their work", "no"
 """A planted signal: what the better answer ends with, and the worse one."""

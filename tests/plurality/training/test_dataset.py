@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from model_export.checkpoint import Checkpoint, open_checkpoint
+from plurality.core.rows import PreferenceRow
 from plurality.training.dataset import Collator, PairDataset
 from plurality.training.errors import BadRow, DataError, TrainingError
 from plurality.training.objectives import PairTargets
-from plurality.training.rows import PreferenceRow
 from plurality.training.targets import Recipe
 from service.domain import Encoding
 from tests.plurality.training.data import planted, row
@@ -49,7 +49,7 @@ def test_same_ids_as_service(checkpoint: Checkpoint) -> None:
              {"role": "user", "content": "three"}]  # fmt: skip
     rows = [*ROWS, row(prompt=None, messages=turns), row(prompt="", response_a="")]
     for source, example in zip(rows, dataset(rows, checkpoint).examples, strict=True):
-        a, b = checkpoint.tokenizer.encode(source.as_pair().items)
+        a, b = checkpoint.tokenizer.encode(source.pair.items)
         assert (example.a, example.b) == (a, b)
 
 

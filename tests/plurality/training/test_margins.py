@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from plurality.core.rows import Votes
 from plurality.training.errors import BadRow, DataError
 from plurality.training.margins import contradicted, paper_margin, row_margins
-from plurality.training.rows import Votes
 from tests.plurality.training.data import row
 
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from model_export.checkpoint import Checkpoint, open_checkpoint
+from plurality.core.rows import PreferenceRow
 from plurality.training.dataset import Collator, PairDataset
 from plurality.training.errors import TrainingError
 from plurality.training.head import HeadInputs, find_head
 from plurality.training.more import GAP, LAMBDA, LOSS, NORM, More, head_gradient_sums
 from plurality.training.objectives import PairTargets, batch_losses
-from plurality.training.rows import PreferenceRow
 from plurality.training.targets import Recipe
 from tests.plurality.training.data import planted
 from tests.tiny import KINDS, build_tiny_checkpoint

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from plurality.core.rows import PreferenceRow
 from plurality.training.objectives import pairwise_loss
-from plurality.training.rows import PreferenceRow
 from plurality.training.targets import Recipe, targets_for
 from service.bundle.calibrate import sigmoid
 from tests.plurality.training.data import row

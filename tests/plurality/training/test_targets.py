@@ -6,10 +6,10 @@ from typing import Any, get_args
 
 import pytest
 
+from plurality.core.rows import PreferenceRow
 from plurality.training.errors import BadRow, DataError
 from plurality.training.margins import MarginPolicy
 from plurality.training.objectives import Objective
-from plurality.training.rows import PreferenceRow
 from plurality.training.targets import Recipe, Target, targets_for
 from service.bundle.manifest import Manifest
 from tests.plurality.training.data import row
