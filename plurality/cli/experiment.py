@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from plurality.cli import experiment_remote
-from plurality.cli.options import DeviceOption
+from service.domain import Device
 
 if TYPE_CHECKING:
     from service.domain import ScoreItem
@@ -43,7 +43,7 @@ def compare(
     store: Annotated[Path | None, typer.Option(help="Model store. [env: PLURALITY_STORE]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     bootstrap: Annotated[int, typer.Option(min=1, help="Resamples of whole prompts behind each interval.")] = 1000,
-    device: Annotated[DeviceOption | None, typer.Option(help="cpu, cuda or tensorrt.")] = None,
+    device: Annotated[Device | None, typer.Option(help="cpu, cuda or tensorrt.")] = None,
 ) -> None:
     """How two versions differ on the same pairs, and which predicts people better.
 
@@ -61,7 +61,7 @@ def compare(
     from service.experiments.comparison_input import judged_pairs
 
     rows = read_rows(data, ComparedRow)
-    overrides = {"store": store, "log_level": "warning", "runtime": {"device": device.value if device else None}}
+    overrides = {"store": store, "log_level": "warning", "runtime": {"device": device}}
     items = [item for row in rows for item in row.pair.items]
     pairs = judged_pairs(rows, [row.true_preference for row in rows])
     versions = asyncio.run(_score_all(items, (first, other), overrides))

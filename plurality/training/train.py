@@ -136,7 +136,7 @@ def _keep_settings(config: TrainConfig, processes: int) -> None:
 
 def _dataset(path: Path, base: Checkpoint, config: TrainConfig, *, keep_dropped: bool = False) -> PairDataset:
     rows = load_rows(path)
-    return PairDataset(rows, base.tokenizer, config.recipe, source=path.name, keep_dropped=keep_dropped)
+    return PairDataset(rows, base.tokenizer, config.spec, source=path.name, keep_dropped=keep_dropped)
 
 
 def _summary(config: TrainConfig, train_set: PairDataset, validation_set: PairDataset | None) -> str:

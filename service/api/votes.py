@@ -8,8 +8,8 @@ from msgspec import Meta
 from plurality.core.pairs import ResponsePair
 from service.api.schemas import ItemError, Selector
 from service.errors import InvalidInput
-from service.feedback.export import Rows
 from service.feedback.intake import GivenVote, Place
+from service.feedback.records import Rows
 from service.wire import Text, Wire, WireMessage, WirePrompt, to_item
 
 MAX_VOTES = 256

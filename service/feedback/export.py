@@ -7,15 +7,14 @@ of what the voters said (arXiv 2412.03822, section 3.2).
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from plurality.core.pairs import ResponsePair
 from plurality.core.rows import PreferenceRow, Votes
 from service.feedback.database import FeedbackStore
-from service.feedback.records import Vote
+from service.feedback.records import Rows, Vote
 from service.feedback.tables import pair_key
 
-Rows = Literal["pairs", "votes"]
 _TENTHS = 10
 _CHOICES = {0.0: "b", 0.5: "tie", 1.0: "a"}
 _ID_DIGITS = 32

@@ -2,8 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from plurality.core.pairs import ResponsePair
+
+Rows = Literal["pairs", "votes"]
+"""What a line of an export is: a pair with all its votes, or one vote."""
 
 
 @dataclass(frozen=True, slots=True)

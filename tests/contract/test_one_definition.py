@@ -74,6 +74,15 @@ def test_a_new_field_of_a_row_is_one_edit(copy: Path, tmp_path: Path) -> None:
     run(copy, _ROWS, str(tmp_path))
 
 
+def test_a_new_margin_policy_is_one_file(copy: Path) -> None:
+    """The command line, the settings and the manifest's name of the objective follow what `margins.py` lists."""
+    file = copy / "plurality/training/margins.py"
+    edit(file, '"signed", "drop"]', '"signed", "drop", "half"]')
+    before = '    if policy == "paper":\n        return size'
+    edit(file, before, f'    if policy == "half":\n        return size / 2\n{before}')
+    run(copy, _POLICY)
+
+
 def test_one_type_of_each() -> None:
     """Rows, pairs and the key of a prompt have one definition."""
     defined = {

@@ -34,6 +34,8 @@ IN_TEST, NEAR_TEST = "prompt is in the official test split", "conversation or po
 EXCLUDED, TIE = "prompt is in an excluded file", "a tie (--ties drop)"
 Track = Callable[[Iterable[Record], str, int], Iterable[Record]]
 Label = Literal["as-given", "majority", "one"]
+"""Of a pair with several judgements."""
+Ties = Literal["keep", "drop"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Plan:
     shares: Shares | None = None
     """Of train, validation and test; None: the set's own default."""
     seed: int = 0
-    ties: Literal["keep", "drop"] = "keep"
+    ties: Ties = "keep"
     label: Label = "as-given"
     exclude: tuple[Path, ...] = ()
     """Canonical files whose prompts must not be here, such as those of an evaluation."""

@@ -175,5 +175,5 @@ def _more_votes(found: Mapping[str, Mapping[str, Resampled]]) -> str:
     ]  # fmt: skip
     return (
         "Is it the share, or only that four votes say more than one? soft − bt-majority, both from the same four "
-        f"votes: {'; '.join(lines)}. The paper's margin is `margin` (unsigned)."
+        f"votes: {'; '.join(lines)}. The paper's margin is `margin` (policy `paper`)."
     )

@@ -52,7 +52,7 @@ def test_missing_both_named() -> None:
     assert caught.value.rows == tuple(BadRow(i, "neither votes nor margin") for i in (1, 3))
 
 
-def test_unsigned() -> None:
+def test_paper() -> None:
     """Judges unanimous against the label give the full margin, as in the paper."""
     assert row_margins([row(label=1.0, votes={"a": 0, "b": 10})], source="x") == [1.0]
 

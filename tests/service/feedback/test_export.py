@@ -12,8 +12,8 @@ from plurality.core.pairs import ResponsePair
 from plurality.core.rows import PreferenceRow
 from plurality.training.load import load_rows
 from service.feedback.database import FeedbackStore
-from service.feedback.export import Rows, json_line, training_rows
-from service.feedback.records import Vote
+from service.feedback.export import json_line, training_rows
+from service.feedback.records import Rows, Vote
 from tests.service.feedback.stories import KEYS, PAIR, PROMPTS, TEXTS, opened, vote
 
 SWAPPED = ResponsePair(PAIR.prompt, PAIR.response_b, PAIR.response_a)
