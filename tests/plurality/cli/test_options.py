@@ -33,9 +33,7 @@ def test_every_field_is_an_option(settings: type[BaseModel], command: Any) -> No
         assert options[name].help == field.description
         assert options[name].default == field.default
         if values := [it for it in get_args(field.annotation) if isinstance(it, str)]:
-            assert "|".join(values) in CliRunner().invoke(app, [command.name, "--help"]).output.replace(
-                "bf16|fp16", "bf16"
-            )
+            assert "|".join(values) in CliRunner().invoke(app, [command.name, "--help"]).output
 
 
 def test_what_the_verb_receives() -> None:
