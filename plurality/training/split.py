@@ -90,15 +90,15 @@ def mirrored(row: PreferenceRow) -> PreferenceRow:
 
 def _mirrored_judge(judge: JudgeRecord) -> JudgeRecord:
     orders = [
-        heard.model_copy(
+        order.model_copy(
             update={
-                "order": "ba" if heard.order == "ab" else "ab",
-                "a": heard.b,
-                "b": heard.a,
-                "logit": None if heard.logit is None else -heard.logit,
+                "order": "ba" if order.order == "ab" else "ab",
+                "a": order.b,
+                "b": order.a,
+                "logit": None if order.logit is None else -order.logit,
             }
         )
-        for heard in judge.orders
+        for order in judge.orders
     ]
     return judge.model_copy(update={"q": None if judge.q is None else 1.0 - judge.q, "orders": tuple(orders)})
 

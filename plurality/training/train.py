@@ -51,8 +51,8 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> TrainRe
     train_set = _dataset(config.data, base, config)
     validation_set = _dataset(config.validation, base, config, keep_dropped=True) if config.validation else None
     say(_summary(config, train_set, validation_set))
-    more = sorted(set(validation_set.sources) - set(train_set.sources)) if validation_set else []
-    collator = Collator(base.format, (*train_set.sources, *more))
+    extra_sources = sorted(set(validation_set.sources) - set(train_set.sources)) if validation_set else []
+    collator = Collator(base.format, (*train_set.sources, *extra_sources))
     trainer = build_trainer(config, _trainable(base, config, say), train_set, validation_set, collator)
     if trainer.args.world_size < torch.cuda.device_count():
         say(

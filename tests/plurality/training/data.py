@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from plurality.core.rows import PreferenceRow
 from plurality.training.config import TrainConfig
+from plurality.training.objectives import pair_losses
 
 GOOD, BAD = "this one is about all of their work", "no"
 """A planted signal: what the better answer ends with, and the worse one."""
@@ -70,3 +71,8 @@ def same_bits(first: Path, second: Path) -> bool:
     """Whether two runs ended with the very same weights."""
     left, right = load_file(first / _WEIGHTS), load_file(second / _WEIGHTS)
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def mean_loss(*tensors: torch.Tensor) -> torch.Tensor:
+    """The mean of `pair_losses`; a pair of weight 0 counts in the mean (arXiv 2410.01257)."""
+    return pair_losses(*tensors).mean()

@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from plurality.core.rows import PreferenceRow
-from plurality.training.objectives import pairwise_loss
 from plurality.training.targets import ObjectiveSpec, targets_for
 from service.bundle.calibrate import sigmoid
-from tests.plurality.training.data import row
+from tests.plurality.training.data import mean_loss, row
 
 SHARES = (0.6, 0.7, 0.8, 0.9, 0.95)
 _PEOPLE = 100
@@ -34,7 +33,7 @@ def optimum(rows: list[PreferenceRow], spec: ObjectiveSpec) -> float:
 
     def closure() -> torch.Tensor:
         search.zero_grad()
-        value = pairwise_loss(gap.expand(len(targets)), *fixed)
+        value = mean_loss(gap.expand(len(targets)), *fixed)
         value.backward()  # type: ignore[no-untyped-call]
         return value
 

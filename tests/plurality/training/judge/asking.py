@@ -8,7 +8,7 @@ from typing import Any
 from plurality.core.rows import PreferenceRow
 from plurality.training.judge.cache import Cache
 from plurality.training.judge.client import Client, Endpoint
-from plurality.training.judge.pace import Timing
+from plurality.training.judge.rate_limit import Timing
 from plurality.training.judge.run import Judge, Outcome, Spent, judge_rows
 from plurality.training.judge.settings import JudgeSettings
 from tests.plurality.training.judge.conftest import Server
