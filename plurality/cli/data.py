@@ -22,7 +22,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 @data.command("list")
 def list_sets(as_json: AsJson = False) -> None:
-    """List the known sets: name, about how many pairs, who judged, license, what each needs.
+    """List the known sets: name, approximate pairs, judges, license, requirements.
 
     Any other set of the hub with TRL's columns is prepared by its ORG/NAME.
     """

@@ -52,14 +52,14 @@ def export(
 
 @feedback.command("delete")
 def delete(url: Url, voter: Annotated[str, typer.Argument(help="The voter's key.")]) -> None:
-    """Delete a voter's votes, and what was predicted for them."""
+    """Delete a voter's votes and their predictions."""
     with _opened(url) as store:
         typer.echo(f"deleted {store.delete_voter(voter)} votes")
 
 
 @feedback.command("stats")
 def stats(url: Url, as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
-    """Count votes by model, voters, pairs and what is remembered."""
+    """Count votes by model, voters, pairs and remembered replies."""
     with _opened(url) as store:
         found = store.stats()
     if as_json:

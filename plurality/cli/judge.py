@@ -109,7 +109,7 @@ def _settings(extra: str | None, fields: dict[str, Any]) -> JudgeSettings:
 
 
 def _api_key(variable: str) -> str | None:
-    """None only where nobody asked for a key: a local server needs none."""
+    """Read the key from the environment; None where no variable is named, since a local server needs no key."""
     from plurality.training.errors import TrainingError
 
     key = os.environ.get(variable, "").strip() or None

@@ -42,7 +42,7 @@ def validation_metrics(sources: Sequence[str], *, centering: float = 0.0) -> Cal
 
 
 def _figures(loss_B: Array, reward_diff_B: Array, label_B: Array) -> dict[str, float]:
-    """Loss, ECE and NLL of σ(gap); accuracy and mean reward gap towards the label where a label is decided.
+    """Loss, ECE and NLL of σ(Δ); accuracy and mean Δ towards the label where a label is decided.
 
     A tie of the model is half right.
     """

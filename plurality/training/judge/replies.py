@@ -31,7 +31,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class JudgeReply(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One reply, and what is kept of it in the cache."""
+    """One reply of the endpoint, as the cache stores it."""
 
     key: str
     answers: tuple[Answer, ...]

@@ -62,7 +62,7 @@ class Collector:
             self._loaded.dropped[reason] += count
 
     def note(self, kind: str, count: int = 1) -> None:
-        """Count what is kept but worth knowing."""
+        """Count a property of a pair that is kept."""
         if count:
             self._loaded.notes[kind] += count
 

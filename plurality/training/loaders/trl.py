@@ -128,7 +128,7 @@ def _conversations(prompt: Any, chosen: list[Turn], rejected: list[Turn]) -> tup
 
 
 def _context(prompt: Any, before: tuple[Turn, ...]) -> Context:
-    """Of an explicit prompt and what stands before the answers: they say the same, or one goes on from the other."""
+    """Merge an explicit prompt with the turns before the answers: they are equal, or one continues the other."""
     if prompt is None:
         if not before:
             raise _Unusable(PLAIN)
