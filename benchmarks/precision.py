@@ -27,9 +27,10 @@ from tqdm import tqdm
 
 from benchmarks.report import machine
 from model_export.checkpoint import open_checkpoint
-from model_export.pairs import LabeledPair, pair_items
+from model_export.pairs import pair_items
 from model_export.to_onnx import export_fp32, kept_in_float, quantize_int8, quiet
 from model_export.verify import Measured, compare, run_backend
+from plurality.core.rows import PreferenceRow
 from plurality.stats.comparison import mcnemar
 from plurality.synthetic.encoder import DEMO_MODEL, resolve_model
 from plurality.training.config import TrainConfig
@@ -64,14 +65,20 @@ def main() -> int:
     return 0
 
 
-def split(source: Path, count: int, tested: int) -> tuple[list[LabeledPair], list[LabeledPair]]:
+def split(source: Path, count: int, tested: int) -> tuple[list[PreferenceRow], list[PreferenceRow]]:
     """Pairs to train on and pairs of debates that none of those belongs to."""
-    debates: dict[str, list[LabeledPair]] = {}
+    debates: dict[str, list[PreferenceRow]] = {}
     with gzip.open(source, "rt", encoding="utf-8") as lines:
-        for line in lines:
+        for number, line in enumerate(lines):
             row = json.loads(line)
             if (label := fraction(row)) is not None:
-                pair = LabeledPair(row["debateMetaData"]["title"], row["arg1"]["text"], row["arg2"]["text"], label)
+                pair = PreferenceRow(
+                    id=str(number),
+                    prompt=row["debateMetaData"]["title"],
+                    response_a=row["arg1"]["text"],
+                    response_b=row["arg2"]["text"],
+                    label=label,
+                )
                 debates.setdefault(row["_source_file"], []).append(pair)
     names = sorted(debates)
     random.Random(0).shuffle(names)
@@ -87,7 +94,7 @@ def fraction(row: Any) -> float | None:
     return first / (first + second) if first + second else None
 
 
-def train_on(pairs: Sequence[LabeledPair], output: Path) -> None:
+def train_on(pairs: Sequence[PreferenceRow], output: Path) -> None:
     """A Bradley-Terry baseline, lower half frozen."""
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "train.jsonl"
@@ -104,24 +111,24 @@ def train_on(pairs: Sequence[LabeledPair], output: Path) -> None:
         train(config, say=print)
 
 
-def rows(pairs: Sequence[LabeledPair]) -> Iterator[dict[str, object]]:
+def rows(pairs: Sequence[PreferenceRow]) -> Iterator[dict[str, object]]:
     """The canonical rows; a majority is the label, even votes are left out."""
     for number, pair in enumerate(pairs):
-        if pair.label != 0.5:
+        if pair.preference != 0.5:
             yield {
                 "id": str(number),
                 "prompt": pair.prompt,
                 "response_a": pair.response_a,
                 "response_b": pair.response_b,
-                "label": float(pair.label > 0.5),
+                "label": float(pair.preference > 0.5),
             }
 
 
-def report(directory: Path, test: Sequence[LabeledPair], rounds: int) -> None:
+def report(directory: Path, test: Sequence[PreferenceRow], rounds: int) -> None:
     """Each scheme against the fused fp32 file, one text a run as int8 is served."""
     checkpoint = open_checkpoint(str(directory))
     encodings = checkpoint.encode(pair_items(test))
-    labels = np.array([pair.label for pair in test])
+    labels = np.array([pair.preference for pair in test])
     pad_id = checkpoint.format.pad_id
     with tempfile.TemporaryDirectory() as folder:
         [fp32] = export_fp32(checkpoint, Path(folder))

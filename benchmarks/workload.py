@@ -53,7 +53,7 @@ def make_workload(work: Path, *, checkpoint: Path | None, say: Callable[[str], N
     source = checkpoint or _trained(work, say)
     store = work / "store"
     if not (store / MODEL / "pointer.json").exists():
-        held_out = [] if checkpoint else [row.as_pair() for row in load_rows(work / "data" / "validation.jsonl")]
+        held_out = [] if checkpoint else load_rows(work / "data" / "validation.jsonl")
         export(open_checkpoint(str(source)), Target(store, MODEL), held_out=held_out, say=say)
     aliases = read_pointer(store / MODEL).aliases
     digests = {name: aliases[alias] for name, alias in (("fp32", "stable"), ("int8", "int8")) if alias in aliases}

@@ -3,7 +3,6 @@
 No intercept: P(a,b) + P(b,a) = 1 whatever the data. Soft labels are used as they are. Numpy and scipy only.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -14,11 +13,12 @@ from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression, minimize, minimize_scalar
 
 from model_export.errors import ExportError
-from model_export.pairs import LabeledPair, pairs_digest
+from model_export.pairs import pairs_digest
+from plurality.core.pairs import Prompt, prompt_key
+from plurality.core.rows import PreferenceRow
 from plurality.stats.calibration import brier, ece, ece_noise_floor, log_losses, nll, reliability_curve
 from service.bundle.calibrate import UNCALIBRATED, Calibrator
 from service.bundle.manifest import Calibration, CalibrationMethod, CalibrationQuality, CurveBin
-from service.domain import Prompt
 
 BINS = 10
 MIN_PAIRS = 30
@@ -76,7 +76,7 @@ def _cross_entropy(logit: Array, label: Array) -> float:
 
 
 def calibrate(
-    rewards: Array, pairs: Sequence[LabeledPair], *, method: Method = "auto", per_source: bool = False
+    rewards: Array, pairs: Sequence[PreferenceRow], *, method: Method = "auto", per_source: bool = False
 ) -> Calibration:
     """Fit, and say what it did to the held-out probabilities.
 
@@ -91,10 +91,12 @@ def calibrate(
         ExportError: too few pairs, or rewards that carry no information on the labels.
     """
     difference = rewards[::2] - rewards[1::2]
-    label = np.array([pair.label for pair in pairs])
+    label = np.array([pair.preference for pair in pairs])
     if per_source and method not in {"auto", "temperature"}:
         raise ExportError(f"sources have temperatures of their own; that does not go with {method}")
-    tried = {} if per_source or method != "auto" else cross_validate(difference, label, [pair.prompt for pair in pairs])
+    tried = (
+        {} if per_source or method != "auto" else cross_validate(difference, label, [pair.context for pair in pairs])
+    )
     chosen: CalibrationMethod = choose(tried) if tried else "temperature" if method == "auto" else method
     calibrator = _FITS[chosen](difference, label)
     if per_source:
@@ -121,7 +123,7 @@ def cross_validate(difference: Array, label: Array, prompts: Sequence[Prompt]) -
 
     Empty where the folds are too few for a fit: then there is nothing to choose by.
     """
-    fold = np.array([int(hashlib.sha256(repr(prompt).encode()).hexdigest(), 16) % FOLDS for prompt in prompts])
+    fold = np.array([int(prompt_key(prompt), 16) % FOLDS for prompt in prompts])
     losses = {name: np.zeros(len(label)) for name in _FITS}
     try:
         for part in np.unique(fold):
@@ -183,13 +185,12 @@ def _thinned(at: Array, level: Array) -> tuple[tuple[float, float], ...]:
     return tuple((float(at[place]), float(level[place])) for place in chosen)
 
 
-def _source_temperatures(difference: Array, label: Array, pairs: Sequence[LabeledPair]) -> dict[str, float]:
+def _source_temperatures(difference: Array, label: Array, pairs: Sequence[PreferenceRow]) -> dict[str, float]:
     """T of each source with pairs enough for one; a source whose rewards fix none keeps the pooled one."""
     found: dict[str, float] = {}
     places: dict[str, list[int]] = {}
     for place, pair in enumerate(pairs):
-        if pair.source is not None:
-            places.setdefault(pair.source, []).append(place)
+        places.setdefault(pair.source, []).append(place)
     for source, own in places.items():
         with suppress(ExportError):
             found[source] = fit_temperature(difference[own], label[own])

@@ -15,11 +15,12 @@ from model_export.errors import ExportError, FidelityError
 from model_export.fit_calibration import Method, calibrate
 from model_export.fp16 import check_range, convert_fp16
 from model_export.int8 import check_products
-from model_export.pairs import LabeledPair, pair_items
+from model_export.pairs import pair_items
 from model_export.publish import next_sequence, write_version
 from model_export.sample_texts import sample_items
 from model_export.to_onnx import export_fp32, quantize_int8
 from model_export.verify import Measured, check_fidelity, run_backend
+from plurality.core.rows import PreferenceRow
 from service.bundle.manifest import Calibration, Fidelity, Manifest, Precision
 from service.bundle.open import MODEL_FILE, TOKENIZER_FILE, load_model, score_now
 from service.bundle.pointer import DEFAULT_ALIAS
@@ -59,7 +60,7 @@ def export(
     checkpoint: Checkpoint,
     target: Target,
     *,
-    held_out: Sequence[LabeledPair] = (),
+    held_out: Sequence[PreferenceRow] = (),
     center: bool = True,
     say: Callable[[str], None] = print,
 ) -> list[Published]:
@@ -108,12 +109,12 @@ class _ReferenceRun:
     items: Sequence[ScoreItem]
     encodings: Sequence[Encoding]
     logits: NDArray[np.float64]
-    held_out: Sequence[LabeledPair]
+    held_out: Sequence[PreferenceRow]
     center: float
 
 
 def _reference_run(
-    checkpoint: Checkpoint, items: Sequence[ScoreItem], held_out: Sequence[LabeledPair], *, center: bool
+    checkpoint: Checkpoint, items: Sequence[ScoreItem], held_out: Sequence[PreferenceRow], *, center: bool
 ) -> _ReferenceRun:
     encodings = checkpoint.encode(items)
     logits = np.array(checkpoint.logits(encodings, double=True))
@@ -144,7 +145,7 @@ def _version(checkpoint: Checkpoint, precision: Precision, files: Sequence[Path]
     model = _model_file(files).read_bytes()
     with closing(OrtBackend.open(model, external=external, device="cpu", threads=None)) as backend:
         logits = run_backend(backend, run.encodings, checkpoint.format.pad_id, alone=precision == "int8")
-    labels = np.array([pair.label for pair in run.held_out])
+    labels = np.array([row.preference for row in run.held_out])
     fidelity = check_fidelity(Measured(run.logits, logits, labels), precision)
     rewards = logits - run.center
     known = rewards[: 2 * len(run.held_out)] if run.held_out else rewards
@@ -179,7 +180,7 @@ def recalibrate(
     store: Path,
     name: str,
     which: str,
-    held_out: Sequence[LabeledPair],
+    held_out: Sequence[PreferenceRow],
     *,
     alias: str | None,
     method: Method = "auto",

@@ -9,43 +9,20 @@ from numpy.typing import NDArray
 from pydantic import StringConstraints
 
 from plurality.core.errors import PluralityError
+from plurality.core.pairs import Message, Prompt, ResponsePair, Role, ScoreItem
 
+__all__ = [
+    "MODEL_NAME_PATTERN", "Batch", "Device", "Encoding", "Float32", "Int64", "Item", "Message", "ModelName", "Outcome",
+    "Prompt", "RawText", "RawTokens", "ResponsePair", "Reward", "Role", "Scheduler", "ScoreItem", "ScoreQuery",
+]  # fmt: skip
 MODEL_NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 ModelName = Annotated[str, StringConstraints(pattern=MODEL_NAME_PATTERN)]
 Device = Literal["cpu", "cuda", "tensorrt"]
 """Where a model runs."""
 Scheduler = Literal["profile", "fifo"]
 """How a queue is divided into engine calls."""
-Role = Literal["system", "user", "assistant"]
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One turn of a conversation."""
-
-    role: Role
-    content: str
-
-
-Prompt = str | tuple[Message, ...]
-"""A plain prompt, or the conversation that the response answers."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreItem:
-    """A response and what it answers: the unit of scoring."""
-
-    prompt: Prompt
-    response: str
-
-    @property
-    def characters(self) -> int:
-        """Length of all texts together, in Unicode code points."""
-        prompt = self.prompt
-        turns = len(prompt) if isinstance(prompt, str) else sum(len(turn.content) for turn in prompt)
-        return turns + len(self.response)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ import transformers as hf
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from model_export.checkpoint import open_checkpoint
-from model_export.pairs import LabeledPair
 from model_export.pipeline import Published, Target, export
 from model_export.sample_texts import sample_items
+from plurality.core.pairs import ResponsePair
+from plurality.core.rows import PreferenceRow
 from service.bundle.calibrate import sigmoid
 from service.bundle.manifest import Precision
 from service.bundle.pointer import DEFAULT_ALIAS
@@ -189,15 +190,16 @@ _TOKENIZERS: dict[str, Callable[[], Any]] = {
 }  # fmt: skip
 
 
-def labeled_pairs(checkpoint_directory: Path, count: int, *, seed: int = 0) -> list[LabeledPair]:
+def labeled_pairs(checkpoint_directory: Path, count: int, *, seed: int = 0) -> list[PreferenceRow]:
     """Pairs labeled by the model's own rewards, softly: σ(difference / 2), so the temperature to be found is 2."""
     checkpoint = open_checkpoint(str(checkpoint_directory))
     items = [item for item in sample_items(20 * count, seed=seed + 1) if item.characters < 400][: 2 * count]
-    pairs = []
+    pairs: list[PreferenceRow] = []
     for first, second in zip(items[::2], items[1::2], strict=True):
         answers = [ScoreItem(first.prompt, text) for text in (first.response, second.response)]
         a, b = checkpoint.logits(checkpoint.encode(answers))
-        pairs.append(LabeledPair(first.prompt, first.response, second.response, sigmoid((a - b) / 2)))
+        pair = ResponsePair(first.prompt, first.response, second.response)
+        pairs.append(PreferenceRow.of(pair, id=str(len(pairs)), label=sigmoid((a - b) / 2)))
     return pairs
 
 

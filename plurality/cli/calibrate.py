@@ -1,21 +1,12 @@
 """`plurality calibrate`."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from plurality.cli.options import Store
-
-
-class Method(StrEnum):
-    """How differences become probabilities."""
-
-    auto = "auto"
-    temperature = "temperature"
-    power = "power"
-    isotonic = "isotonic"
+from service.bundle.manifest import CalibrationMethod
 
 
 def calibrate(
@@ -27,8 +18,9 @@ def calibrate(
         str | None, typer.Option(help="Moves to the new version (default: --version, if that is an alias).")
     ] = None,
     method: Annotated[
-        Method, typer.Option(help="How differences of rewards become probabilities; auto: least cross-validated NLL.")
-    ] = Method.auto,
+        Literal["auto", CalibrationMethod],
+        typer.Option(help="How differences of rewards become probabilities; auto: least cross-validated NLL."),
+    ] = "auto",
     per_source: Annotated[
         bool, typer.Option("--per-source", help="A temperature of its own for each source of the rows.")
     ] = False,
@@ -46,8 +38,8 @@ def calibrate(
 
     if alias is None and current_version(store / name, version) is not None:
         alias = version
-    rows = [row.as_pair() for row in load_rows(data)]
-    entry = recalibrate(store, name, version, rows, alias=alias, method=method.value, per_source=per_source)
+    rows = load_rows(data)
+    entry = recalibrate(store, name, version, rows, alias=alias, method=method, per_source=per_source)
     if entry.manifest.calibration:
         typer.echo(describe_calibration(entry.manifest.calibration))
     moved = f" as {alias}" if alias else ""

@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
+
+from plurality.training.loaders.prepare import Label, Ties
 
 if TYPE_CHECKING:
     from plurality.training.loaders.leaks import Leak
@@ -19,24 +20,9 @@ data = typer.Typer(help="Preference sets: list them, prepare them, check files o
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
-class TiesOption(StrEnum):
-    """What becomes of ties."""
-
-    keep = "keep"
-    drop = "drop"
-
-
-class LabelOption(StrEnum):
-    """What the label of a pair with several judgements is."""
-
-    as_given = "as-given"
-    majority = "majority"
-    one = "one"
-
-
 @data.command("list")
 def list_sets(as_json: AsJson = False) -> None:
-    """List the known sets: name, about how many pairs, who judged, license, what each needs.
+    """List the known sets: name, approximate pairs, judges, license, requirements.
 
     Any other set of the hub with TRL's columns is prepared by its ORG/NAME.
     """
@@ -77,10 +63,10 @@ def prepare_set(
         str | None, typer.Option(help="Shares of train,validation,test (default: the set's own, mostly 0.9,0.05,0.05).")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the split, and of --label one.")] = 0,
-    ties: Annotated[TiesOption, typer.Option(help="A tie has label 0.5.")] = TiesOption.keep,
+    ties: Annotated[Ties, typer.Option(help="A tie has label 0.5.")] = "keep",
     label: Annotated[
-        LabelOption, typer.Option(help="as-given: the vote fraction where there are votes. one: one drawn judgement.")
-    ] = LabelOption.as_given,
+        Label, typer.Option(help="as-given: the vote fraction where there are votes. one: one drawn judgement.")
+    ] = "as-given",
     exclude: Annotated[
         list[Path] | None, typer.Option(help="Canonical file whose prompts must not be here; may be given again.")
     ] = None,
@@ -111,8 +97,8 @@ def prepare_set(
         origin=Origin(tuple(files or ()), tuple(test_files or ()), data_root, hub_train, hub_test),
         shares=_shares(split),
         seed=seed,
-        ties=ties.value,
-        label=label.value,
+        ties=ties,
+        label=label,
         exclude=tuple(exclude or ()),
     )
     for line in _summary(prepare(plan, track=_progress)):

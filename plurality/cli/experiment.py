@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from plurality.cli import experiment_remote
-from plurality.cli.options import DeviceOption
+from service.domain import Device
 
 if TYPE_CHECKING:
     from service.domain import ScoreItem
@@ -43,7 +43,7 @@ def compare(
     store: Annotated[Path | None, typer.Option(help="Model store. [env: PLURALITY_STORE]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     bootstrap: Annotated[int, typer.Option(min=1, help="Resamples of whole prompts behind each interval.")] = 1000,
-    device: Annotated[DeviceOption | None, typer.Option(help="cpu, cuda or tensorrt.")] = None,
+    device: Annotated[Device | None, typer.Option(help="cpu, cuda or tensorrt.")] = None,
 ) -> None:
     """How two versions differ on the same pairs, and which predicts people better.
 
@@ -55,72 +55,23 @@ def compare(
 
         plurality experiment compare demo@stable demo@candidate .demo/data/test.jsonl --store .demo/store
     """
+    from plurality.core.rows import ComparedRow
+    from plurality.training.load import read_rows
     from service.experiments.compare import compare as compare_versions
+    from service.experiments.comparison_input import judged_pairs
 
-    rows = _read(data)
-    overrides = {"store": store, "log_level": "warning", "runtime": {"device": device.value if device else None}}
-    items, pairs = _pairs(rows)
+    rows = read_rows(data, ComparedRow)
+    overrides = {"store": store, "log_level": "warning", "runtime": {"device": device}}
+    items = [item for row in rows for item in row.pair.items]
+    pairs = judged_pairs(rows, [row.true_preference for row in rows])
     versions = asyncio.run(_score_all(items, (first, other), overrides))
-    prompts = [item.prompt for item in items]
+    prompts = [key for row in rows for key in [row.prompt_key] * 2]
     found = compare_versions(versions, prompts, pairs, draws=bootstrap)
     for line in [msgspec.json.encode(found)] if as_json else _lines(found):
         typer.echo(line)
     if found.items_left_out:
         typer.secho(f"{found.items_left_out} of {len(items)} items were left out", err=True, fg=typer.colors.YELLOW)
         raise typer.Exit(5)
-
-
-def _read(file: Path) -> list[Any]:
-    """Wire pairs of every line; raises DataError with all bad ones."""
-    from plurality.training.errors import BadRow, DataError
-    from service.wire import ComparePair, Share, WireMessage, malformed
-
-    class Line(ComparePair, kw_only=True):
-        """A canonical row; what says nothing about a pair's scores or people is let pass by name."""
-
-        prompt: str | list[WireMessage] | None = None  # type: ignore[assignment]
-        messages: list[WireMessage] | None = None
-        true_preference: Share | None = None
-        id: Any = None
-        margin: Any = None
-        judge: Any = None
-        category: Any = None
-
-    decoder = msgspec.json.Decoder(Line)
-    rows: list[Any] = []
-    bad: list[BadRow] = []
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = decoder.decode(line)
-            except RecursionError:
-                bad.append(BadRow(number, "nested too deeply"))
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                bad.append(BadRow(number, malformed(error).message))
-            else:
-                rows.append(row)
-                bad += [BadRow(number, problem)] if (problem := _problem(row)) else []
-    if bad or not rows:
-        raise DataError(file.name, bad or [BadRow(1, "no pairs")])
-    return rows
-
-
-def _problem(row: Any) -> str | None:
-    if (row.prompt is None) == (row.messages is None):
-        return "give either prompt or messages"
-    if row.votes is not None and not (row.votes.a or row.votes.b or row.votes.tie):
-        return "votes are all zero: leave the field out instead"
-    if row.prompt is None:
-        row.prompt = row.messages
-    return None
-
-
-def _pairs(rows: Sequence[Any]) -> "tuple[list[ScoreItem], Any]":
-    from service.experiments.comparison_input import judged_pairs, pair_items
-
-    return pair_items(rows), judged_pairs(rows, [row.true_preference for row in rows])
 
 
 async def _score_all(items: "Sequence[ScoreItem]", selectors: Sequence[str], overrides: dict[str, Any]) -> list[Any]:

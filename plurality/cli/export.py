@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from plurality.cli.options import Name, PrecisionOption, Precisions, Store
+from plurality.cli.options import Name, Precisions, Store, checked_precisions
 
 
 def export(
@@ -15,7 +15,7 @@ def export(
     calibrate_on: Annotated[
         Path | None, typer.Option(help="Held-out pairs: fit the temperature, set the zero, check accuracy.")
     ] = None,
-    precision: Precisions = [PrecisionOption.fp32, PrecisionOption.int8],  # noqa: B006 - typer copies it
+    precision: Precisions = ["fp32", "int8"],  # noqa: B006 - typer copies it
     alias: Annotated[str, typer.Option(help="Moves to the new version.")] = "stable",
 ) -> None:
     """Turn a checkpoint into published bundles: ONNX, verified against torch, calibrated.
@@ -30,8 +30,8 @@ def export(
     from model_export.pipeline import export as run
     from plurality.training.load import load_rows
 
-    held_out = [row.as_pair() for row in load_rows(calibrate_on)] if calibrate_on else []
-    target = Target(store, name, [choice.value for choice in precision], (alias,))
+    target = Target(store, name, checked_precisions(precision), (alias,))
+    held_out = load_rows(calibrate_on) if calibrate_on else []
     published = run(open_checkpoint(checkpoint), target, held_out=held_out, say=typer.echo)
     for entry in published:
         typer.echo(f"published {name}@{entry.digest[:12]} ({entry.manifest.precision}) as {', '.join(entry.aliases)}")

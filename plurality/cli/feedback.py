@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,7 @@ import msgspec
 import typer
 
 from plurality.cli.output import sink
+from service.feedback.records import Rows
 
 if TYPE_CHECKING:
     from service.feedback.database import FeedbackStore
@@ -24,22 +24,13 @@ Url = Annotated[
 _CHUNK = 100
 
 
-class RowsOption(StrEnum):
-    """What a line of an export is."""
-
-    pairs = "pairs"
-    votes = "votes"
-
-
 @feedback.command("export")
 def export(
     url: Url,
     output: Annotated[Path | None, typer.Option(help="JSONL file (default: standard output).")] = None,
     model: Annotated[str | None, typer.Option(help="Votes on this model's pairs alone.")] = None,
     after: Annotated[int, typer.Option(min=0, help="The cursor of an earlier export: what is new since.")] = 0,
-    rows: Annotated[RowsOption, typer.Option(help="A row a pair, with all its votes, or a row a vote.")] = (
-        RowsOption.pairs
-    ),
+    rows: Annotated[Rows, typer.Option(help="A row a pair, with all its votes, or a row a vote.")] = "pairs",
 ) -> None:
     """Write votes as rows that `plurality train`, `evaluate` and `calibrate` read.
 
@@ -47,14 +38,11 @@ def export(
 
         plurality feedback export --url sqlite:///votes.db --output votes.jsonl
     """
-    from service.feedback.export import training_rows
+    from service.feedback.export import json_line, training_rows
 
     with _opened(url) as store, sink(output) as file:
         until = store.cursor()
-        lines = (
-            msgspec.json.encode(row) + b"\n"
-            for row in training_rows(store, rows.value, model=model, after=after, until=until)
-        )
+        lines = map(json_line, training_rows(store, rows, model=model, after=after, until=until))
         count = 0
         while chunk := list(islice(lines, _CHUNK)):
             file.write(b"".join(chunk))
@@ -64,14 +52,14 @@ def export(
 
 @feedback.command("delete")
 def delete(url: Url, voter: Annotated[str, typer.Argument(help="The voter's key.")]) -> None:
-    """Delete a voter's votes, and what was predicted for them."""
+    """Delete a voter's votes and their predictions."""
     with _opened(url) as store:
         typer.echo(f"deleted {store.delete_voter(voter)} votes")
 
 
 @feedback.command("stats")
 def stats(url: Url, as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
-    """Count votes by model, voters, pairs and what is remembered."""
+    """Count votes by model, voters, pairs and remembered replies."""
     with _opened(url) as store:
         found = store.stats()
     if as_json:

@@ -4,14 +4,14 @@ from typing import Annotated
 
 import typer
 
-from plurality.cli.options import Name, PrecisionOption, Precisions, Store
+from plurality.cli.options import Name, Precisions, Store, checked_precisions
 
 
 def import_model(
     source: Annotated[str, typer.Argument(help="Hub id or directory of a sequence classifier with one label.")],
     store: Store,
     name: Name,
-    precision: Precisions = [PrecisionOption.fp32],  # noqa: B006 - typer copies it
+    precision: Precisions = ["fp32"],  # noqa: B006 - typer copies it
     alias: Annotated[str, typer.Option(help="Moves to the new version.")] = "stable",
     max_length: Annotated[int | None, typer.Option(help="Tokens an item (default: the model's, at most 2048).")] = None,
 ) -> None:
@@ -27,9 +27,9 @@ def import_model(
     from model_export.describe import describe_format
     from model_export.pipeline import Target, export
 
+    target = Target(store, name, checked_precisions(precision), (alias,))
     checkpoint = open_checkpoint(source, max_length=max_length)
     typer.echo(describe_format(checkpoint.tokenizer))
-    target = Target(store, name, [choice.value for choice in precision], (alias,))
     for entry in export(checkpoint, target, center=False, say=typer.echo):
         typer.echo(f"published {name}@{entry.digest[:12]} ({entry.manifest.precision}) as {', '.join(entry.aliases)}")
     typer.echo(f"uncalibrated: run `plurality calibrate {name} --store {store} --data LABELED_PAIRS.jsonl`")

@@ -3,79 +3,31 @@
 import asyncio
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 
+from plurality.cli.options import fields_as_options
+from plurality.training.judge.settings import JudgeSettings
+
 if TYPE_CHECKING:
+    from plurality.core.rows import PreferenceRow
     from plurality.training.judge.cache import Cache
     from plurality.training.judge.client import Endpoint
     from plurality.training.judge.estimate import Estimate
     from plurality.training.judge.run import Outcome, Spent
-    from plurality.training.judge.settings import JudgeSettings
-    from plurality.training.rows import PreferenceRow
 
 _DEFAULT_KEY = "OPENAI_API_KEY"
 
 
-class JudgeMode(StrEnum):
-    """How q is found."""
-
-    logprob = "logprob"
-    sample = "sample"
-
-
-class LabelOption(StrEnum):
-    """Where the label token is."""
-
-    prefill = "prefill"
-    generate = "generate"
-
-
-class OrdersOption(StrEnum):
-    """Which answer is shown first."""
-
-    balanced = "balanced"
-    paper = "paper"
-
-
+@fields_as_options(JudgeSettings, without=("extra",))
 def judge(
+    *,
     data: Annotated[Path, typer.Option(help="Preference pairs, .jsonl or .parquet.")],
     output: Annotated[Path, typer.Option(help="The same rows with their judgements, .jsonl.")],
     endpoint: Annotated[str, typer.Option(help="OpenAI-compatible base URL, usually ending in /v1.")],
-    model: Annotated[str, typer.Option(help="The judge, as the endpoint names it.")],
-    mode: Annotated[
-        JudgeMode, typer.Option(help="logprob: exact, two requests a pair. sample: the paper's n answers.")
-    ] = JudgeMode.logprob,
-    label: Annotated[
-        LabelOption,
-        typer.Option(
-            help="logprob: prefill starts the answer with 'Choice:' and asks for one token (vLLM's "
-            "continue_final_message); generate lets the judge write it and finds the label (OpenAI and others)."
-        ),
-    ] = LabelOption.prefill,
-    top_logprobs: Annotated[int, typer.Option(help="logprob: how many tokens to list; both labels must be in.")] = 20,
-    min_covered: Annotated[
-        float, typer.Option(help="logprob: less mass than this on the labels is no judgement (a refusal).")
-    ] = 0.5,
-    n: Annotated[int, typer.Option("--n", help="sample: answers a pair (paper: 10).")] = 10,
-    orders: Annotated[
-        OrdersOption, typer.Option(help="sample: balanced shows each answer first in half of n; paper never swaps.")
-    ] = OrdersOption.balanced,
-    temperature: Annotated[
-        float, typer.Option(help="sample: always sent. The paper states none; Llama-3's own default is 0.6.")
-    ] = 1.0,
-    top_p: Annotated[float, typer.Option(help="sample: nucleus sampling (paper: 0.9).")] = 0.9,
-    max_tokens: Annotated[int, typer.Option(help="Longest answer; reasoning models need many more.")] = 16,
-    choices_per_request: Annotated[
-        int | None, typer.Option(help="sample: for endpoints that refuse n above this (default: all at once).")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="sample: each request gets a seed derived from it (default: none is sent).")
-    ] = None,
     extra: Annotated[
         str | None, typer.Option(help="JSON object: fields to add to each request's body; null takes one out.")
     ] = None,
@@ -95,6 +47,7 @@ def judge(
     price_per_million_output: Annotated[float | None, typer.Option(min=0, help="For the estimate.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be asked and what it costs.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the start.")] = False,
+    **fields: Any,
 ) -> None:
     """Let a language model judge preference pairs: q = P(a preferred), its margin |2q - 1|, and where they come from.
 
@@ -120,21 +73,7 @@ def judge(
     from plurality.training.judge.estimate import Prices, estimate
     from plurality.training.load import load_rows
 
-    settings = _settings(
-        model=model,
-        mode=mode.value,
-        label=label.value,
-        top_logprobs=top_logprobs,
-        min_covered=min_covered,
-        n=n,
-        orders=orders.value,
-        temperature=temperature,
-        top_p=top_p,
-        max_tokens=max_tokens,
-        choices_per_request=choices_per_request,
-        seed=seed,
-        extra=extra,
-    )
+    settings = _settings(extra, fields)
     place = Endpoint(endpoint, _api_key(api_key_env), timeout_s, attempts, requests_per_minute)
     _check_output(output)
     rows = load_rows(data)
@@ -153,11 +92,10 @@ def judge(
         raise typer.Exit(5)
 
 
-def _settings(*, extra: str | None, **fields: Any) -> "JudgeSettings":
+def _settings(extra: str | None, fields: dict[str, Any]) -> JudgeSettings:
     from pydantic import ValidationError
 
     from plurality.training.errors import TrainingError
-    from plurality.training.judge.settings import JudgeSettings
 
     try:
         more = msgspec.json.decode(extra, type=dict[str, Any]) if extra else {}
@@ -171,7 +109,7 @@ def _settings(*, extra: str | None, **fields: Any) -> "JudgeSettings":
 
 
 def _api_key(variable: str) -> str | None:
-    """None only where nobody asked for a key: a local server needs none."""
+    """Read the key from the environment; None where no variable is named, since a local server needs no key."""
     from plurality.training.errors import TrainingError
 
     key = os.environ.get(variable, "").strip() or None
@@ -200,7 +138,7 @@ def _confirm(planned: "Estimate", yes: bool) -> None:
 
 async def _run(
     rows: "list[PreferenceRow]",
-    settings: "JudgeSettings",
+    settings: JudgeSettings,
     cache: "Cache",
     place: "Endpoint",
     concurrency: int,
@@ -228,7 +166,7 @@ def _write(
     output: Path,
     rows: "list[PreferenceRow]",
     outcomes: "list[Outcome]",
-    settings: "JudgeSettings",
+    settings: JudgeSettings,
     spent: "Spent",
     *,
     replace_margin: bool,

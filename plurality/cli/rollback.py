@@ -12,7 +12,7 @@ def rollback(
     store: Store,
     alias: Annotated[str, typer.Option(help="Goes back to the version that it named before.")] = "stable",
 ) -> None:
-    """Point an alias at the version that it named before; once more goes back one further.
+    """Point an alias at the version that it named before; repeat to go back further.
 
     A running service follows within its poll interval; requests that run finish on the version they began with.
 

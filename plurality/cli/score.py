@@ -10,8 +10,8 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from plurality.cli.options import DeviceOption
 from plurality.cli.output import sink
+from service.domain import Device
 
 if TYPE_CHECKING:
     from service.scoring import Scorer
@@ -25,7 +25,7 @@ def score(
     store: Annotated[Path | None, typer.Option(help="Model store. [env: PLURALITY_STORE]")] = None,
     model: Annotated[str | None, typer.Option(help="name, name@alias or name@digest.")] = None,
     output: Annotated[Path | None, typer.Option(help="Where the rewards go (default: standard output).")] = None,
-    device: Annotated[DeviceOption | None, typer.Option(help="cpu, cuda or tensorrt.")] = None,
+    device: Annotated[Device | None, typer.Option(help="cpu, cuda or tensorrt.")] = None,
 ) -> None:
     """Score a JSONL file without a server, by the very code that the server runs.
 
@@ -37,7 +37,7 @@ def score(
         plurality score answers.jsonl --store .demo/store --model demo-margin > rewards.jsonl
     """
     items = _read(file)
-    overrides = {"store": store, "log_level": "warning", "runtime": {"device": device.value if device else None}}
+    overrides = {"store": store, "log_level": "warning", "runtime": {"device": device}}
     with sink(output) as file_out:
         failed = asyncio.run(_score_all(items, overrides, model, file_out))
     if failed:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from plurality.cli.options import DeviceOption
+from service.domain import Device
 
 
 def serve(
@@ -16,7 +16,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1).")] = None,
     port: Annotated[int | None, typer.Option(help="Port of the API (default 8080; 0: any free one).")] = None,
     ops_port: Annotated[int | None, typer.Option(help="Port of probes and /metrics (default 9090).")] = None,
-    device: Annotated[DeviceOption | None, typer.Option(help="cpu, cuda or tensorrt: never a silent fallback.")] = None,
+    device: Annotated[Device | None, typer.Option(help="cpu, cuda or tensorrt: never a silent fallback.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of an engine call (default: measured).")] = None,
     drain_delay_s: Annotated[
         float | None, typer.Option(help="Serve on for so long after SIGTERM (default 0; 5 behind a load balancer).")
@@ -50,7 +50,7 @@ def serve(
                     "drain_delay_s": drain_delay_s,
                     "graceful_timeout_s": graceful_timeout_s,
                 },
-                "runtime": {"device": device.value if device else None, "threads": threads},
+                "runtime": {"device": device, "threads": threads},
             },
             os.environ,
         )

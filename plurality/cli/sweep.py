@@ -2,20 +2,13 @@
 
 import subprocess
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from plurality.cli.train import train as train_command
-
-
-class CriterionOption(StrEnum):
-    """What is best."""
-
-    loss = "loss"
-    accuracy = "accuracy"
+from plurality.training.config import Criterion, TrainConfig, checked_config
 
 
 def sweep(
@@ -24,8 +17,8 @@ def sweep(
     learning_rates: Annotated[str, typer.Option(help="Peak learning rates.")] = "1e-6,3e-6,1e-5,3e-5,1e-4",
     seeds: Annotated[str, typer.Option(help="Each rate is run with each.")] = "0",
     select: Annotated[
-        CriterionOption, typer.Option(help="Held-out loss of the objective (least), or accuracy (most).")
-    ] = CriterionOption.loss,
+        Criterion, typer.Option(help="Held-out loss of the objective (least), or accuracy (most).")
+    ] = "loss",
 ) -> None:
     """Train at several learning rates and choose the best on held-out pairs.
 
@@ -53,8 +46,8 @@ def sweep(
             raise TrainingError(f"the run in {place} ended with exit code {code}; what it said is above")
 
     runs = run(output, rates, numbers, _expected(context.args, output), train, typer.echo)
-    chosen = choose(runs, select.value)
-    write_sweep(output, runs, chosen, select.value)
+    chosen = choose(runs, select)
+    write_sweep(output, runs, chosen, select)
     for entry in runs:
         mark = "  <- best" if entry == chosen.run else ""
         typer.echo(f"  {entry.folder:<24} loss {entry.loss:.4f}  accuracy {entry.accuracy:.4f}{mark}")
@@ -65,7 +58,6 @@ def sweep(
 
 def _expected(words: list[str], output: Path) -> dict[str, Any]:
     """What the records of runs with these options of `plurality train` say, whatever their rate and seed."""
-    from plurality.training.config import TrainConfig, checked_config
     from plurality.training.errors import TrainingError
     from plurality.training.load import file_digest
 
@@ -74,7 +66,7 @@ def _expected(words: list[str], output: Path) -> dict[str, Any]:
     given = typer.main.get_command(command).make_context("plurality train", list(words)).params
     if given["data"] is None:
         raise TrainingError("a sweep needs --data")
-    plain = {name: getattr(value, "value", value) for name, value in given.items() if name in TrainConfig.model_fields}
+    plain = {name: value for name, value in given.items() if name in TrainConfig.model_fields}
     config = checked_config(**plain | {"output": output})
     for path in (config.data, config.validation):
         if path is not None and not path.is_file():

@@ -1,1 +1,1 @@
-"""What every package may use: the root of the error tree, and the bearer key of a file. Imports nothing of ours."""
+"""What every package may use: the root of the error tree, rows and pairs of preference data, a file's bearer key."""

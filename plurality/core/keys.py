@@ -6,7 +6,7 @@ from plurality.core.errors import ConfigurationError
 
 
 def first_key(path: Path) -> str:
-    """Read it anew, so that a key can be changed while a process runs.
+    """Read the key from its file, each time it is needed: it may change while a process runs.
 
     Raises:
         ConfigurationError: the file cannot be read, or holds no key that a header can carry.

@@ -4,7 +4,6 @@ A baseline is fitted by cross-validation on the very pairs that are evaluated: f
 to the labels of the others. No temperature is fitted apart: the length of the weight vector is one.
 """
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -12,8 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from plurality.core.rows import PreferenceRow
 from plurality.evaluation.evaluate import Predictions
-from plurality.training.rows import PreferenceRow
 
 Array = NDArray[np.float64]
 Features = Callable[[str], Sequence[float]]
@@ -55,8 +54,7 @@ def baseline_predictions(rows: Sequence[PreferenceRow]) -> dict[str, Predictions
 
 def folds(rows: Sequence[PreferenceRow]) -> NDArray[np.intp]:
     """Fold of every row, shape [N]: all pairs of a prompt are in one, whatever else is in the file."""
-    digests = [hashlib.sha256(repr(row.context).encode()).digest() for row in rows]
-    return np.array([int.from_bytes(digest[:8]) % FOLDS for digest in digests], dtype=np.intp)
+    return np.array([int(row.prompt_key, 16) % FOLDS for row in rows], dtype=np.intp)
 
 
 def _cross_validated(rows: Sequence[PreferenceRow], features: Features) -> Predictions | None:

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from model_export.errors import ExportError
+from plurality.core.rows import PreferenceRow
 from plurality.stats import UndefinedStatistic, ece, ece_noise_floor, l1, pairwise_accuracy, pearson
-from plurality.training.rows import PreferenceRow
 from service.bundle.calibrate import UNCALIBRATED
 from service.bundle.open import LoadedModel, score_now
 from service.domain import Reward
@@ -57,7 +57,7 @@ def predict(model: LoadedModel, rows: Sequence[PreferenceRow]) -> Predictions:
     Raises:
         ExportError: a response cannot be scored; none is left out silently.
     """
-    items = [item for row in rows for item in row.as_pair().items]
+    items = [item for row in rows for item in row.pair.items]
     rewards: list[float] = []
     for start in tqdm(range(0, len(items), _CHUNK), desc=model.manifest.model, unit="chunk", leave=False):
         for outcome in score_now(model, items[start : start + _CHUNK]):

@@ -10,12 +10,12 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from plurality.core.rows import PreferenceRow
 from plurality.evaluation.evaluate import Array, Predictions
 from plurality.evaluation.figures import SliceFigures
 from plurality.evaluation.sample import Sample
 from plurality.evaluation.tables import Assessment
 from plurality.stats import reliability_band, reliability_curve
-from plurality.training.rows import PreferenceRow
 
 _COLORS = {"objective": "#0072b2", "subjective": "#d55e00"}
 """Okabe and Ito's palette: tells apart for color-blind readers too."""

@@ -9,6 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from model_export.pairs import pairs_digest
+from plurality.core.rows import PreferenceRow
 from plurality.evaluation.baselines import baseline_predictions
 from plurality.evaluation.evaluate import predict
 from plurality.evaluation.figures import Resampling
@@ -18,7 +19,6 @@ from plurality.evaluation.tables import Predictor, Results, evaluate
 from plurality.evaluation.votes import read_votes
 from plurality.training.errors import TrainingError
 from plurality.training.load import file_digest, load_rows
-from plurality.training.rows import PreferenceRow
 from service.bundle.open import LoadedModel, load_model
 from service.bundle.pointer import DEFAULT_ALIAS
 from service.bundle.pointer_writer import find_version
@@ -114,8 +114,7 @@ def _predict(directory: Path, rows: Sequence[PreferenceRow]) -> tuple[Predictor,
 
 def _digests(rows: Sequence[PreferenceRow]) -> set[str]:
     """What a calibration on these pairs would say that it was made on, pooled or by source."""
-    pairs = [row.as_pair() for row in rows]
-    return {pairs_digest(pairs), pairs_digest(pairs, sources=True)}
+    return {pairs_digest(rows), pairs_digest(rows, sources=True)}
 
 
 def _version(model: LoadedModel) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from plurality.core.rows import PreferenceRow
 from plurality.evaluation.votes import Annotation
-from plurality.training.rows import PreferenceRow
 
 Array = NDArray[np.float64]
 Places = NDArray[np.intp]
@@ -62,7 +62,7 @@ def make_sample(
         label=np.array([row.label for row in rows]),
         known=np.array([share is not None for share in people]),
         people=np.array([0.5 if share is None else share for share in people]),
-        prompts=[row.context for row in rows],
+        prompts=[row.prompt_key for row in rows],
         annotations=annotations,
         id_sources=tuple(id_sources),
     )

@@ -5,11 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from plurality.core.rows import PreferenceRow
 from plurality.sidecar.files import write_whole
 from plurality.training.errors import TrainingError
 from plurality.training.load import load_rows
-from plurality.training.rows import PreferenceRow
-from plurality.training.split import prompt_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +56,24 @@ def split_rows(
         share: fraction of all prompts that is held out; half of these calibrate, half evaluate.
     """
     split = Split([], [], [])
-    never = {prompt_key(row) for row in held_out}
+    never = {row.prompt_key for row in held_out}
     for row in held_out:
         (split.calibrate if hash_position(row) < 0.5 else split.evaluate).append(row)
     for row in votes:
         at = hash_position(row)
-        if prompt_key(row) in never:
+        if row.prompt_key in never:
             (split.calibrate if at < 0.5 else split.evaluate).append(row)
         elif at < share:
             (split.calibrate if at < share / 2 else split.evaluate).append(row)
         else:
             split.train.append(row)
-    split.train.extend(row for row in base if hash_position(row) >= share and prompt_key(row) not in never)
+    split.train.extend(row for row in base if hash_position(row) >= share and row.prompt_key not in never)
     return split
 
 
 def hash_position(row: PreferenceRow) -> float:
     """Hash a row's normalized prompt to [0, 1): the same on every machine and in every cycle."""
-    return int(prompt_key(row)[:16], 16) / 2**64
+    return int(row.prompt_key[:16], 16) / 2**64
 
 
 def collect(

@@ -18,6 +18,7 @@ import numpy as np
 from model_export.checkpoint import TRAINING_RECORD, open_checkpoint
 from model_export.errors import ExportError
 from model_export.pipeline import Target, export
+from plurality.core.rows import PreferenceRow
 from plurality.evaluation.evaluate import predict
 from plurality.sidecar.collect import Collected, collect
 from plurality.sidecar.config import SidecarConfig
@@ -27,7 +28,6 @@ from plurality.sidecar.promotion import retry_while_busy
 from plurality.sidecar.telemetry import Telemetry
 from plurality.training.config import TrainConfig
 from plurality.training.load import load_rows
-from plurality.training.rows import PreferenceRow
 from plurality.training.train import train
 from plurality.training.trainer import last_checkpoint
 from service.bundle.open import load_model
@@ -128,7 +128,7 @@ def _export(cycle: Cycle, config: SidecarConfig, checkpoint: Path, data: Collect
     """Export the checkpoint into the store, named by no alias: servers do not load it."""
     done = read_record(cycle.folder / EXPORTED)
     if done is None:
-        held_out = [row.as_pair() for row in load_rows(data.calibrate)]
+        held_out = load_rows(data.calibrate)
         target = Target(config.store, config.name, (config.precision,), aliases=())
         source = open_checkpoint(str(checkpoint))
         (published,) = retry_while_busy(lambda: export(source, target, held_out=held_out, say=say))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from plurality.core.errors import PluralityError
+from plurality.core.rows import PreferenceRow
 from plurality.sidecar.ask_service import ask_service
 from plurality.sidecar.config import SidecarConfig
 from plurality.sidecar.cycle import REPORT, REQUEST, Cycle, Ended, run_cycle, write_report
@@ -17,7 +18,6 @@ from plurality.sidecar.gates import Gate
 from plurality.sidecar.promotion import already_decided, apply_decision
 from plurality.sidecar.telemetry import Telemetry
 from plurality.training.errors import TrainingError
-from plurality.training.rows import PreferenceRow
 from plurality.training.trainer import CHECKPOINTS
 from service.bundle.pointer import read_pointer
 from service.errors import BundleRejected, FeedbackUnavailable, PublishError, StoreBusy

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from plurality.core.errors import ConfigurationError
+from plurality.core.rows import PreferenceRow
 from plurality.training.errors import TrainingError
-from plurality.training.rows import PreferenceRow
 from service.feedback.database import FeedbackStore
 from service.feedback.export import training_rows
 
@@ -23,8 +23,7 @@ class FeedbackVotes:
         return self._store.count(self._model, after=row)
 
     def rows_up_to(self, row: int) -> Iterator[PreferenceRow]:
-        for raw in training_rows(self._store, model=self._model, until=row):
-            yield PreferenceRow.model_validate(raw)
+        return training_rows(self._store, model=self._model, until=row)
 
     def close(self) -> None:
         self._store.close()

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from plurality.training.rows import PreferenceRow
+from plurality.core.rows import PreferenceRow
 
 _EACH_KIND = 3
 _STOP_S = 30

@@ -109,7 +109,7 @@ def generate_groups(prompts: int, answers: int, *, seed: int) -> list[DemoGroup]
 
 
 def to_row(pair: DemoPair) -> dict[str, Any]:
-    """The canonical row (`plurality/training/rows.py`)."""
+    """The canonical row (`plurality/core/rows.py`)."""
     return {
         "id": pair.id,
         "source": pair.source,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from model_export.checkpoint import open_checkpoint
 from model_export.pipeline import Target, export
+from plurality.core.rows import PreferenceRow
 from plurality.evaluation.evaluate import Predictions, Scores, predict, score_by
 from plurality.evaluation.plots import plot_agreement
 from plurality.synthetic.ask import ask
@@ -18,7 +19,6 @@ from plurality.synthetic.generate import DemoData, DemoDataConfig, generate, wri
 from plurality.training.config import TrainConfig
 from plurality.training.load import load_rows
 from plurality.training.objectives import Objective
-from plurality.training.rows import PreferenceRow
 from plurality.training.train import train
 from plurality.training.trainer import last_checkpoint
 from service.bundle.open import load_model
@@ -107,7 +107,7 @@ def _export(paths: DemoPaths, name: str, say: Callable[[str], None]) -> None:
         say(f"3. {name}: published already")
         return
     say(f"3. exporting {name}")
-    held_out = [row.as_pair() for row in load_rows(paths.data / "validation.jsonl")]
+    held_out = load_rows(paths.data / "validation.jsonl")
     checkpoint = open_checkpoint(str(paths.checkpoint(name)))
     for entry in export(checkpoint, Target(paths.store, name), held_out=held_out, say=say):
         say(f"   published {name}@{entry.digest[:12]} as {', '.join(entry.aliases)}")

@@ -1,6 +1,6 @@
 """From preference pairs to a reward-model checkpoint.
 
-    rows.py        the canonical row; load.py: JSONL and Parquet, every bad row named
+    load.py        canonical rows (`plurality.core.rows`) from JSONL and Parquet, every bad row named
     loaders/       public and local data sets -> rows; split.py: by prompt and group, duplicates, leaks
     judge/         a language model as judge of pairs
     margins.py     votes -> margin (arXiv 2412.03822, eq. 3); targets.py: a row's q, margin and weight by objective
@@ -12,5 +12,5 @@
     validation.py  held-out figures, of all and by source; reporters.py: where they go; processes.py: who speaks
     sweep.py       runs at several learning rates, and the best of them
 
-`rows`, `load`, `margins` and `targets` work without torch.
+`load`, `margins` and `targets` work without torch.
 """

@@ -6,10 +6,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from plurality.training.errors import TrainingError
-from plurality.training.margins import MarginPolicy
-from plurality.training.targets import WITH_MARGIN, Objective, Recipe
+from plurality.training.margins import POLICIES, MarginPolicy
+from plurality.training.targets import WITH_MARGIN, Objective, ObjectiveSpec
 
 Positive = Annotated[float, Field(gt=0)]
+Criterion = Literal["loss", "accuracy"]
+"""By what a sweep chooses."""
 
 
 def _bt_is_baseline(value: Any) -> Any:
@@ -26,58 +28,77 @@ def _no_fp16(value: Any) -> Any:
 
 
 class TrainConfig(BaseModel):
-    """What `train` needs to know."""
+    """The settings of one training run. The fields are the options of `plurality train`, their docstrings its help."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
-    model: str
-    """Hub id or directory of an encoder or decoder; a reward head is added where it has none."""
     data: Path
-    validation: Path | None = None
+    """Preference pairs, .jsonl or .parquet."""
     output: Path
-    objective: Annotated[Objective, BeforeValidator(_bt_is_baseline)] = "baseline"
-    """The loss, see `targets.py`; `bt` is another name of `baseline`."""
-    margin_policy: MarginPolicy = "unsigned"
-    """Of margin and scaled-bt: what to do where the judges reject the label, see `margins.py`."""
+    """Where the checkpoint goes."""
+    model: str
+    """Hub id or directory of an encoder or decoder."""
+    validation: Path | None = None
+    """Held-out pairs, evaluated every epoch."""
+    objective: Annotated[
+        Objective, BeforeValidator(_bt_is_baseline, json_schema_input_type=Literal["bt", Objective])
+    ] = "baseline"
+    """Δ = r_a - r_b, q = share of votes, m = |2q - 1|, written for label a. baseline (or bt): -log σ(Δ), Bradley-Terry.
+    margin: -log σ(Δ - m), 2412.03822 eq. 4. soft: -q log σ(Δ) - (1 - q) log σ(-Δ). mix: soft, of
+    (1 - α)·label + α·q. scaled-bt: -m log σ(Δ), 2410.01257."""
+    margin_policy: MarginPolicy = Field(default="paper", description=POLICIES)
     mix_alpha: float = Field(default=0.5, ge=0, le=1)
     """α of mix: 0 is the label alone, 1 the votes alone."""
     centering: float = Field(default=0.0, ge=0)
-    """c of + c·(r_a + r_b)² (arXiv 2312.09244, eq. 2, which uses about 0.01); 0 leaves it out."""
+    """c of + c·(r_a + r_b)², keeps rewards around 0 (2312.09244 eq. 2, about 0.01)."""
     more: bool = False
-    """Weigh the sources anew each step so that their head gradients agree best (arXiv 2312.07401, eq. 7)."""
+    """Weigh sources: Σ λ_k L_k, λ the least ‖Σ λ_k g_k‖² over head gradients g_k, new each step (2312.07401 eq. 7, App.
+    B). Steps hold as many pairs of each `source`; λ goes to the log and to OUTPUT/more.png."""
     more_floor: float = Field(default=0.0, ge=0, le=1)
-    """ε of λ ← (1 − ε)λ + ε/K; the paper has none, and a source that is learned then takes all the weight."""
+    """ε of λ <- (1 - ε)λ + ε/K: a source that is learned takes not all weight."""
     epochs: Positive = 1.0
+    """Passes over the data."""
     batch_size: int = Field(default=16, ge=1)
-    """Pairs of a micro-batch on each process."""
+    """Pairs a batch and process."""
     gradient_accumulation: int = Field(default=1, ge=1)
+    """Batches a step: the loss is the mean of all their pairs."""
     learning_rate: Positive = 2e-5
+    """Peak learning rate."""
     warmup_ratio: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the steps that warm up."""
     weight_decay: float = Field(default=0.01, ge=0)
+    """AdamW's weight decay."""
     max_length: int | None = Field(default=None, ge=8)
+    """Tokens an item (default: what the model can)."""
     freeze_layers: int = Field(default=0, ge=0)
-    """Embeddings and this many lowest layers keep their weights."""
+    """Keep embeddings and this many lowest layers as they are."""
     lora_rank: int = Field(default=0, ge=0)
-    """r of LoRA (arXiv 2106.09685): W + (α/r)·BA on the linear layers, B and A alone are trained; 0 trains W itself."""
+    """LoRA: train W + (α/r)·BA with B, A of this rank r (0: W itself). Saved merged."""
     lora_alpha: Positive = 16.0
+    """α of LoRA."""
     lora_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout before A."""
     lora_targets: str = "all-linear"
-    """Last parts of the names of the layers that get LoRA, with commas between; the head is always trained in full."""
+    """Layers with LoRA: all-linear, or names: q_proj,v_proj. The head is trained in full."""
     gradient_checkpointing: bool = False
-    """Compute a layer's activations again on the way back instead of keeping them."""
-    precision: Annotated[Literal["fp32", "bf16"], BeforeValidator(_no_fp16)] = "fp32"
-    """fp32, or bf16 autocast with weights, head, differences and losses in fp32."""
+    """Less memory, a third more work, the same gradients."""
+    precision: Annotated[
+        Literal["fp32", "bf16"], BeforeValidator(_no_fp16, json_schema_input_type=Literal["fp32", "bf16", "fp16"])
+    ] = "fp32"
+    """bf16: autocast; weights, head and loss stay fp32. fp16 is refused."""
     save_steps: int | None = Field(default=None, ge=1)
-    """Steps between resumable checkpoints; by default one an epoch."""
+    """Steps between checkpoints (default: an epoch)."""
     resume: bool = False
+    """Go on from the newest checkpoint in --output."""
     seed: int = 0
+    """Weights of a new head, order of the pairs."""
     report_to: str = "none"
-    """Where transformers.Trainer reports, with commas between: none, tensorboard, wandb, ..."""
+    """none, tensorboard, wandb, ..."""
 
     @model_validator(mode="after")
     def _has_effect(self) -> "TrainConfig":
         """A setting that would do nothing is a mistake; a negative weight would reward being wrong without limit."""
-        if self.margin_policy != "unsigned" and self.objective not in WITH_MARGIN:
+        if self.margin_policy != "paper" and self.objective not in WITH_MARGIN:
             raise ValueError(f"margin_policy has no effect on {self.objective}: only on {' and '.join(WITH_MARGIN)}")
         if self.margin_policy == "signed" and self.objective == "scaled-bt":
             raise ValueError("scaled-bt has no signed policy: its loss would have no minimum; use clamp or drop")
@@ -95,14 +116,14 @@ class TrainConfig(BaseModel):
                 raise ValueError(f"{name} has no effect without lora_rank")
 
     @property
-    def recipe(self) -> Recipe:
+    def spec(self) -> ObjectiveSpec:
         """How rows become targets."""
-        return Recipe(self.objective, self.margin_policy, self.mix_alpha)
+        return ObjectiveSpec(self.objective, self.margin_policy, self.mix_alpha)
 
     @property
     def objective_name(self) -> str:
         """What checkpoint and manifest call it."""
-        return self.recipe.name(more=self.more, centering=self.centering > 0)
+        return self.spec.name(more=self.more, centering=self.centering > 0)
 
 
 def checked_config(**settings: Any) -> TrainConfig:

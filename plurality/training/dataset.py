@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
+from plurality.core.rows import PreferenceRow
 from plurality.training.errors import BadRow, DataError, TrainingError
 from plurality.training.margins import contradicted, judged_share
 from plurality.training.objectives import PADDING
-from plurality.training.rows import PreferenceRow
-from plurality.training.targets import Recipe, Target, targets_for
+from plurality.training.targets import ObjectiveSpec, Target, targets_for
 from service.bundle.formats import PairFormat
 from service.bundle.tokenize import ItemTokenizer
 from service.domain import Encoding
@@ -41,17 +41,17 @@ class PairDataset(Dataset[Any]):
         self,
         rows: Sequence[PreferenceRow],
         tokenizer: ItemTokenizer,
-        recipe: Recipe,
+        spec: ObjectiveSpec,
         *,
         source: str,
         keep_dropped: bool = False,
     ) -> None:
-        targets = targets_for(recipe, list(rows), source=source)
+        targets = targets_for(spec, list(rows), source=source)
         good = _encode(rows, tokenizer, source)
         self.examples = [
             Example(good[2 * i], good[2 * i + 1], row.label, targets[i], row.source)
             for i, row in enumerate(rows)
-            if keep_dropped or not targets[i].dropped
+            if keep_dropped or targets[i].keep
         ]
         if not self.examples:
             raise TrainingError(f"{source}: the judges contradict every label, so that drop leaves no pairs")
@@ -83,7 +83,7 @@ class PairDataset(Dataset[Any]):
 
 
 def _encode(rows: Sequence[PreferenceRow], tokenizer: ItemTokenizer, source: str) -> list[Encoding]:
-    encoded = tokenizer.encode([item for row in rows for item in row.as_pair().items])
+    encoded = tokenizer.encode([item for row in rows for item in row.pair.items])
     bad: dict[int, BadRow] = {}
     for i, entry in enumerate(encoded):
         if not isinstance(entry, Encoding):

@@ -47,7 +47,7 @@ def keep_fp32(head: nn.Linear) -> None:
 
 
 class HeadInputs:
-    """Records what goes into the head and comes out of it while it is entered.
+    """Context manager that records the head's inputs and outputs.
 
     Args:
         detach: the model runs without gradients; what comes out of its head starts a small graph of its own.

@@ -3,20 +3,26 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from pydantic import ValidationError
 
+from plurality.core.rows import ComparedRow, PreferenceRow
 from plurality.training.errors import BadRow, DataError, TrainingError
-from plurality.training.rows import PreferenceRow
 
+Row = TypeVar("Row", bound=ComparedRow)
 _LONGEST_PLACE = 100
 """Of a field's name in a message: an unknown field's name is the file's own text."""
 
 
 def load_rows(path: Path) -> list[PreferenceRow]:
-    """Read a `.jsonl` or `.parquet` file of canonical rows; `id` defaults to the line number.
+    """Read a `.jsonl` or `.parquet` file of canonical rows, all labeled; errors as of `read_rows`."""
+    return read_rows(path, PreferenceRow)
+
+
+def read_rows(path: Path, kind: type[Row]) -> list[Row]:
+    """Read a `.jsonl` or `.parquet` file of rows, labeled or not; `id` defaults to the line number.
 
     Raises:
         DataError: with all bad rows (not JSON, a wrong type, an unknown field, a repeated id).
@@ -27,12 +33,12 @@ def load_rows(path: Path) -> list[PreferenceRow]:
         raise TrainingError(f"{path.name}: expected a .jsonl or .parquet file")
     if not path.is_file():
         raise TrainingError(f"{path}: no such file")
-    rows: list[PreferenceRow] = []
+    rows: list[Row] = []
     bad: list[BadRow] = []
     seen: dict[str, int] = {}
     for line, raw in readers[path.suffix](path):
-        result = _parse(line, raw)
-        if isinstance(result, PreferenceRow) and (first := seen.setdefault(result.id, line)) != line:
+        result = _parse(line, raw, kind)
+        if not isinstance(result, BadRow) and (first := seen.setdefault(result.id, line)) != line:
             result = BadRow(line, f"id is the same as on line {first}")
         if isinstance(result, BadRow):
             bad.append(result)
@@ -89,13 +95,13 @@ def _without_nulls(value: Any) -> Any:
     return [_without_nulls(part) for part in value] if isinstance(value, list) else value
 
 
-def _parse(line: int, raw: Any) -> PreferenceRow | BadRow:
+def _parse(line: int, raw: Any, kind: type[Row]) -> Row | BadRow:
     if isinstance(raw, BadRow):
         return raw
     if not isinstance(raw, dict):
         return BadRow(line, "not an object")
     try:
-        return PreferenceRow.model_validate({"id": f"line-{line}", **raw})
+        return kind.model_validate({"id": f"line-{line}", **raw})
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])[:_LONGEST_PLACE]

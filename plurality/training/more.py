@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from plurality.training.errors import TrainingError
 from plurality.training.head import HeadInputs
-from plurality.training.objectives import PairTargets, batch_losses, loss_slopes, rewards_to_gap, rewards_to_sum
+from plurality.training.objectives import PairTargets, batch_losses, loss_slopes, reward_diffs, reward_sums
 from plurality.training.simplex import min_norm_weights, with_floor
 
 LOG_PREFIX = "more/"
@@ -43,10 +43,10 @@ def head_gradient_sums(
     reward_2B = reward_2B.double()
     feature_a_BD, feature_b_BD = feature_2BD.double().chunk(2)
     parts = [part.double() for part in (targets.target_B, targets.margin_B, targets.weight_B)]
-    slope_B = loss_slopes(rewards_to_gap(reward_2B), *parts)
+    slope_B = loss_slopes(reward_diffs(reward_2B), *parts)
     gradient_BD = slope_B[:, None] * (feature_a_BD - feature_b_BD)
     if centering:
-        gradient_BD += 2 * centering * rewards_to_sum(reward_2B)[:, None] * (feature_a_BD + feature_b_BD)
+        gradient_BD += 2 * centering * reward_sums(reward_2B)[:, None] * (feature_a_BD + feature_b_BD)
     sum_KD = gradient_BD.new_zeros(sources, feature_2BD.shape[1])
     return sum_KD.index_add_(0, targets.source_B.long(), gradient_BD)
 

@@ -19,8 +19,8 @@ from torch import Tensor
 from plurality.training.targets import Objective
 
 __all__ = [
-    "PADDING", "Objective", "PairTargets", "batch_losses", "loss_slopes", "pair_losses", "pairwise_loss",
-    "rewards_to_gap", "rewards_to_sum",
+    "PADDING", "Objective", "PairTargets", "batch_losses", "loss_slopes", "pair_losses",
+    "reward_diffs", "reward_sums",
 ]  # fmt: skip
 
 PADDING = -2
@@ -48,11 +48,11 @@ class PairTargets(NamedTuple):
         return (self.source_B != PADDING).to(self.source_B.dtype)
 
 
-def pair_losses(gap_B: Tensor, target_B: Tensor, margin_B: Tensor, weight_B: Tensor | None = None) -> Tensor:
+def pair_losses(reward_diff_B: Tensor, target_B: Tensor, margin_B: Tensor, weight_B: Tensor | None = None) -> Tensor:
     """The loss of each pair, without centering.
 
     Args:
-        gap_B: Δ = r_a − r_b, shape [B].
+        reward_diff_B: Δ = r_a − r_b, shape [B].
         target_B: q̃ ∈ [0, 1], P(a preferred), shape [B].
         margin_B: m, shape [B]; negative only under the `signed` policy.
         weight_B: w ≥ 0, shape [B]; 1 where left out.
@@ -60,36 +60,35 @@ def pair_losses(gap_B: Tensor, target_B: Tensor, margin_B: Tensor, weight_B: Ten
     Raises:
         ValueError: the shapes differ; [B, 1] against [B] would broadcast and mix every pair with every margin.
     """
-    _check_shapes(gap_B, target_B, margin_B, weight_B)
-    loss_B = -(target_B * F.logsigmoid(gap_B - margin_B) + (1 - target_B) * F.logsigmoid(-gap_B - margin_B))
+    _check_shapes(reward_diff_B, target_B, margin_B, weight_B)
+    loss_B = -(
+        target_B * F.logsigmoid(reward_diff_B - margin_B) + (1 - target_B) * F.logsigmoid(-reward_diff_B - margin_B)
+    )
     return loss_B if weight_B is None else weight_B * loss_B
 
 
-def pairwise_loss(gap_B: Tensor, target_B: Tensor, margin_B: Tensor, weight_B: Tensor | None = None) -> Tensor:
-    """Mean of `pair_losses`; a pair of weight 0 counts in the mean (arXiv 2410.01257)."""
-    return pair_losses(gap_B, target_B, margin_B, weight_B).mean()
-
-
-def loss_slopes(gap_B: Tensor, target_B: Tensor, margin_B: Tensor, weight_B: Tensor | None = None) -> Tensor:
+def loss_slopes(reward_diff_B: Tensor, target_B: Tensor, margin_B: Tensor, weight_B: Tensor | None = None) -> Tensor:
     """dL/dΔ of each pair, in closed form; arguments as of `pair_losses`."""
-    _check_shapes(gap_B, target_B, margin_B, weight_B)
-    slope_B = (1 - target_B) * torch.sigmoid(gap_B + margin_B) - target_B * torch.sigmoid(margin_B - gap_B)
+    _check_shapes(reward_diff_B, target_B, margin_B, weight_B)
+    slope_B = (1 - target_B) * torch.sigmoid(reward_diff_B + margin_B) - target_B * torch.sigmoid(
+        margin_B - reward_diff_B
+    )
     return slope_B if weight_B is None else weight_B * slope_B
 
 
 def batch_losses(reward_2B: Tensor, targets: PairTargets, *, centering: float = 0.0) -> Tensor:
     """The whole loss of each pair, shape [B], from rewards that come as all a's, then all b's."""
-    loss_B = pair_losses(rewards_to_gap(reward_2B), targets.target_B, targets.margin_B, targets.weight_B)
-    return loss_B + centering * rewards_to_sum(reward_2B) ** 2 if centering else loss_B
+    loss_B = pair_losses(reward_diffs(reward_2B), targets.target_B, targets.margin_B, targets.weight_B)
+    return loss_B + centering * reward_sums(reward_2B) ** 2 if centering else loss_B
 
 
-def rewards_to_gap(reward_2B: Tensor) -> Tensor:
+def reward_diffs(reward_2B: Tensor) -> Tensor:
     """Δ of rows that come as all a's, then all b's: shape [2B] -> [B]."""
     reward_a_B, reward_b_B = torch.chunk(reward_2B, 2)
     return reward_a_B - reward_b_B
 
 
-def rewards_to_sum(reward_2B: Tensor) -> Tensor:
+def reward_sums(reward_2B: Tensor) -> Tensor:
     """r_a + r_b, what centering keeps near 0: shape [2B] -> [B]."""
     reward_a_B, reward_b_B = torch.chunk(reward_2B, 2)
     return reward_a_B + reward_b_B

@@ -7,39 +7,24 @@ again moves nothing. Rows of one group (debate, conversation) stay together as w
 
 import hashlib
 import math
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from plurality.core.judge_record import JudgeRecord
+from plurality.core.pairs import text_key
+from plurality.core.rows import PreferenceRow, Turn, Votes
 from plurality.training.errors import TrainingError
-from plurality.training.judge.record import JudgeRecord
-from plurality.training.rows import PreferenceRow, Turn, Votes
 
 PARTS = ("train", "validation", "test")
 Shares = tuple[float, float, float]
 MERGED = "merged into the row of the same pair"
 
 
-def normalize(text: str) -> str:
-    """Text as leak checks compare it: compatibility forms, case and white space do not count."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-
-
 def turns(row: PreferenceRow) -> tuple[Turn, ...]:
     """The context as turns: a plain prompt is one message of the user."""
     return row.messages if row.messages is not None else (Turn(role="user", content=row.prompt or ""),)
-
-
-def text_key(text: str) -> str:
-    """Digest of a normalized text."""
-    return hashlib.sha256(normalize(text).encode()).hexdigest()
-
-
-def prompt_key(row: PreferenceRow) -> str:
-    """Digest of the normalized context; equal for a plain prompt and the same as one message."""
-    return text_key("\x1e".join(f"{turn.role}\x1f{normalize(turn.content)}" for turn in turns(row)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +90,15 @@ def mirrored(row: PreferenceRow) -> PreferenceRow:
 
 def _mirrored_judge(judge: JudgeRecord) -> JudgeRecord:
     orders = [
-        heard.model_copy(
+        order.model_copy(
             update={
-                "order": "ba" if heard.order == "ab" else "ab",
-                "a": heard.b,
-                "b": heard.a,
-                "logit": None if heard.logit is None else -heard.logit,
+                "order": "ba" if order.order == "ab" else "ab",
+                "a": order.b,
+                "b": order.a,
+                "logit": None if order.logit is None else -order.logit,
             }
         )
-        for heard in judge.orders
+        for order in judge.orders
     ]
     return judge.model_copy(update={"q": None if judge.q is None else 1.0 - judge.q, "orders": tuple(orders)})
 
@@ -151,7 +136,7 @@ def split(
     unit = _units(rows, groups or {})
     parts: dict[str, list[PreferenceRow]] = {part: [] for part in PARTS}
     for row in rows:
-        parts[_part(unit[prompt_key(row)], shares, seed)].append(row)
+        parts[_part(unit[row.prompt_key], shares, seed)].append(row)
     for part, share in zip(PARTS, shares, strict=True):
         if rows and share > 0 and not parts[part]:
             raise TrainingError(
@@ -180,7 +165,7 @@ def _units(rows: Sequence[PreferenceRow], groups: Mapping[str, str]) -> dict[str
         return key
 
     for row in rows:
-        here, there = root(prompt_key(row)), root(text_key(f"group {groups[row.id]}")) if row.id in groups else None
+        here, there = root(row.prompt_key), root(text_key(f"group {groups[row.id]}")) if row.id in groups else None
         if there is not None and here != there:
             parent[max(here, there)] = min(here, there)
     return {key: root(key) for key in list(parent)}
@@ -195,7 +180,7 @@ def hold_out(
     if not prompts:
         return list(rows), out
     for row in rows:
-        (out if prompt_key(row) in prompts else kept).append(row)
+        (out if row.prompt_key in prompts else kept).append(row)
     return kept, out
 
 
@@ -204,7 +189,7 @@ def counts(rows: Iterable[PreferenceRow]) -> Counter[str]:
     kept = list(rows)
     return Counter(
         rows=len(kept),
-        prompts=len({prompt_key(row) for row in kept}),
+        prompts=len({row.prompt_key for row in kept}),
         ties=sum(row.label == 0.5 for row in kept),
         with_votes=sum(row.votes is not None for row in kept),
     )

@@ -10,12 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any
 
 from model_export.checkpoint import TRAINING_RECORD
+from plurality.training.config import Criterion
 from plurality.training.errors import TrainingError
-
-Criterion = Literal["loss", "accuracy"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ scaled-bt   label               0          m     HelpSteer2-Preference, arXiv 24
 from dataclasses import dataclass
 from typing import Literal
 
+from plurality.core.rows import PreferenceRow
 from plurality.training.errors import BadRow, DataError
 from plurality.training.margins import MarginPolicy, contradicted, judged_share, row_margins
-from plurality.training.rows import PreferenceRow
 
 Objective = Literal["baseline", "margin", "soft", "mix", "scaled-bt"]
 WITH_MARGIN = ("margin", "scaled-bt")
@@ -21,18 +21,18 @@ WITH_MARGIN = ("margin", "scaled-bt")
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class ObjectiveSpec:
     """How rows become targets."""
 
     objective: Objective = "baseline"
-    margin_policy: MarginPolicy = "unsigned"
+    margin_policy: MarginPolicy = "paper"
     mix_alpha: float = 0.5
 
     def name(self, *, more: bool = False, centering: bool = False) -> str:
         """As manifests have it: baseline, margin, margin-clamp, more+bt, soft+centered, ..."""
-        plain = self == Recipe() and not more and not centering
+        plain = self == ObjectiveSpec() and not more and not centering
         base = "bt" if self.objective == "baseline" and not plain else self.objective
-        policy = f"-{self.margin_policy}" if self.margin_policy != "unsigned" else ""
+        policy = f"-{self.margin_policy}" if self.margin_policy != "paper" else ""
         return f"{'more+' if more else ''}{base}{policy}{'+centered' if centering else ''}"
 
 
@@ -44,32 +44,32 @@ class Target:
     """q̃ ∈ [0, 1], towards a."""
     margin: float = 0.0
     weight: float = 1.0
-    dropped: bool = False
-    """Not to be trained on; its weight is 0."""
+    keep: bool = True
+    """False: not to be trained on; its weight is then 0."""
 
 
-def targets_for(recipe: Recipe, rows: list[PreferenceRow], *, source: str) -> list[Target]:
+def targets_for(spec: ObjectiveSpec, rows: list[PreferenceRow], *, source: str) -> list[Target]:
     """One target a row.
 
     Raises:
         DataError: rows without what the objective needs: votes or a margin, or a share of votes.
     """
-    if recipe.objective in WITH_MARGIN:
-        return _with_margins(recipe, rows, source)
-    if recipe.objective == "baseline":
+    if spec.objective in WITH_MARGIN:
+        return _with_margins(spec, rows, source)
+    if spec.objective == "baseline":
         return [Target(row.label) for row in rows]
-    alpha = 1.0 if recipe.objective == "soft" else recipe.mix_alpha
-    shares = _shares(recipe.objective, rows, source)
+    alpha = 1.0 if spec.objective == "soft" else spec.mix_alpha
+    shares = _shares(spec.objective, rows, source)
     return [Target((1 - alpha) * row.label + alpha * share) for row, share in zip(rows, shares, strict=True)]
 
 
-def _with_margins(recipe: Recipe, rows: list[PreferenceRow], source: str) -> list[Target]:
-    margins = row_margins(rows, source=source, policy=recipe.margin_policy, objective=recipe.objective)
+def _with_margins(spec: ObjectiveSpec, rows: list[PreferenceRow], source: str) -> list[Target]:
+    margins = row_margins(rows, source=source, policy=spec.margin_policy, objective=spec.objective)
     targets = []
     for row, margin in zip(rows, margins, strict=True):
-        if recipe.margin_policy == "drop" and contradicted(row):
-            targets.append(Target(row.label, weight=0.0, dropped=True))
-        elif recipe.objective == "margin":
+        if spec.margin_policy == "drop" and contradicted(row):
+            targets.append(Target(row.label, weight=0.0, keep=False))
+        elif spec.objective == "margin":
             targets.append(Target(row.label, margin=margin))
         else:
             targets.append(Target(row.label, weight=margin))

@@ -51,8 +51,8 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> TrainRe
     train_set = _dataset(config.data, base, config)
     validation_set = _dataset(config.validation, base, config, keep_dropped=True) if config.validation else None
     say(_summary(config, train_set, validation_set))
-    more = sorted(set(validation_set.sources) - set(train_set.sources)) if validation_set else []
-    collator = Collator(base.format, (*train_set.sources, *more))
+    extra_sources = sorted(set(validation_set.sources) - set(train_set.sources)) if validation_set else []
+    collator = Collator(base.format, (*train_set.sources, *extra_sources))
     trainer = build_trainer(config, _trainable(base, config, say), train_set, validation_set, collator)
     if trainer.args.world_size < torch.cuda.device_count():
         say(
@@ -136,7 +136,7 @@ def _keep_settings(config: TrainConfig, processes: int) -> None:
 
 def _dataset(path: Path, base: Checkpoint, config: TrainConfig, *, keep_dropped: bool = False) -> PairDataset:
     rows = load_rows(path)
-    return PairDataset(rows, base.tokenizer, config.recipe, source=path.name, keep_dropped=keep_dropped)
+    return PairDataset(rows, base.tokenizer, config.spec, source=path.name, keep_dropped=keep_dropped)
 
 
 def _summary(config: TrainConfig, train_set: PairDataset, validation_set: PairDataset | None) -> str:

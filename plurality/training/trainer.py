@@ -122,7 +122,7 @@ class PairTrainer(Trainer):  # type: ignore[misc]
         return None, outputs["rewards"], labels_B5  # the loss is `validation_metrics`', over all pairs alike
 
     def evaluate(self, *arguments: Any, **named: Any) -> dict[str, float]:
-        """Draws nothing from training's random numbers: a resumed run does not evaluate again before it goes on."""
+        """Evaluate without using training's random numbers: a resumed run does not repeat the evaluation."""
         with torch.random.fork_rng(devices=[]):
             metrics: dict[str, float] = super().evaluate(*arguments, **named)
         return metrics

@@ -28,27 +28,27 @@ def validation_metrics(sources: Sequence[str], *, centering: float = 0.0) -> Cal
         reward_B2 = torch.as_tensor(np.asarray(prediction.predictions), dtype=torch.float64)
         targets = PairTargets.of(torch.as_tensor(np.asarray(prediction.label_ids), dtype=torch.float64))
         loss_B = batch_losses(reward_B2.T.reshape(-1), targets, centering=centering).numpy()
-        gap_B, label_B = (reward_B2[:, 0] - reward_B2[:, 1]).numpy(), targets.label_B.numpy()
+        reward_diff_B, label_B = (reward_B2[:, 0] - reward_B2[:, 1]).numpy(), targets.label_B.numpy()
         source_B = targets.source_B.long().numpy()
-        found = _figures(loss_B, gap_B, label_B)
+        found = _figures(loss_B, reward_diff_B, label_B)
         present = [place for place in range(len(sources)) if (source_B == place).any()]
         for place in present if len(present) > 1 else []:
             own = source_B == place
-            figures = _figures(loss_B[own], gap_B[own], label_B[own])
+            figures = _figures(loss_B[own], reward_diff_B[own], label_B[own])
             found |= {f"{name}/{sources[place]}": value for name, value in figures.items()}
         return found
 
     return compute
 
 
-def _figures(loss_B: Array, gap_B: Array, label_B: Array) -> dict[str, float]:
-    """Loss, ECE and NLL of σ(gap); accuracy and mean reward gap towards the label where a label is decided.
+def _figures(loss_B: Array, reward_diff_B: Array, label_B: Array) -> dict[str, float]:
+    """Loss, ECE and NLL of σ(Δ); accuracy and mean Δ towards the label where a label is decided.
 
     A tie of the model is half right.
     """
     decided = label_B != 0.5
-    towards = np.sign(label_B - 0.5)[decided] * gap_B[decided]
-    probability_B = torch.sigmoid(torch.from_numpy(gap_B)).numpy()
+    towards = np.sign(label_B - 0.5)[decided] * reward_diff_B[decided]
+    probability_B = torch.sigmoid(torch.from_numpy(reward_diff_B)).numpy()
     found = {"loss": float(np.mean(loss_B)), "ece": ece(probability_B, label_B), "nll": nll(probability_B, label_B)}
     if decided.any():
         found["accuracy"] = float(np.mean((towards > 0) + 0.5 * (towards == 0)))

@@ -4,8 +4,8 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
+from plurality.core.rows import PreferenceRow
 from plurality.evaluation.baselines import fit_logistic, length_features
-from plurality.training.rows import PreferenceRow
 from research.preferences.figures import Array, Judged, fractions_of
 
 

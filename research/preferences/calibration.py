@@ -13,7 +13,6 @@ import numpy as np
 
 from model_export.errors import ExportError
 from model_export.fit_calibration import fit_isotonic, fit_power, probabilities
-from plurality.training.split import prompt_key
 from research.preferences import gold, silver, sources
 from research.preferences.figures import Array, Judged, Rows, differences, fractions_of, tempered
 from research.preferences.folds import FOLDS
@@ -101,10 +100,10 @@ def _debate_case(objective: str, debates: gold.Debates, runs: Sequence[Run]) -> 
 
 
 def _people_cases(objective: str, name: str, rows: Rows, judges: silver.Silver, runs: Sequence[Run]) -> list[Case]:
-    halves = [[row for row in rows if half(prompt_key(row)) == side] for side in (0, 1)]
+    halves = [[row for row in rows if half(row.prompt_key) == side] for side in (0, 1)]
     both = [row for part in halves for row in part]
-    clusters = [[prompt_key(row) for row in part] for part in halves]
-    there = [[Part(run, judges.validation, both, [prompt_key(row) for row in both])] for run in runs]
+    clusters = [[row.prompt_key for row in part] for part in halves]
+    there = [[Part(run, judges.validation, both, [row.prompt_key for row in both])] for run in runs]
     here = [[Part(run, halves[1 - side], halves[side], clusters[side]) for side in (0, 1)] for run in runs]
     return [
         Case(f"(b) {objective}: {name}", "LLM judges, other prompts (out of domain)", there),
@@ -123,7 +122,7 @@ def _source_cases(known: sources.Mixed, runs: Sequence[Run]) -> list[Case]:
             for name in sources.SOURCES:
                 test = of(known.test, name)
                 fit = known.validation if other is None else of(known.validation, name, other=other)
-                parts.append(Part(run, fit, test, [f"{name}:{prompt_key(row)}" for row in test]))
+                parts.append(Part(run, fit, test, [f"{name}:{row.prompt_key}" for row in test]))
             found.append(parts)
         return found
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from model_export.checkpoint import open_checkpoint
+from plurality.core.rows import PreferenceRow
 from plurality.synthetic.encoder import DEMO_MODEL, resolve_model
-from plurality.training.rows import PreferenceRow
 from research.preferences.store import read_json, replace_json
 from research.preferences.top import padded, run_layer
 from service.domain import Encoding, ScoreItem

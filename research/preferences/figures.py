@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from model_export.errors import ExportError
 from model_export.fit_calibration import fit_temperature, probabilities
+from plurality.core.rows import PreferenceRow
 from plurality.stats import (
     Interval,
     UndefinedStatistic,
@@ -20,7 +21,6 @@ from plurality.stats import (
     spearman,
 )
 from plurality.stats.correlation import average_ranks
-from plurality.training.rows import PreferenceRow
 from research.preferences.corpus import text_id, texts_of
 from research.preferences.store import Run
 from service.bundle.calibrate import UNCALIBRATED, Calibrator

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from plurality.core.rows import PreferenceRow
 from plurality.training.head import HeadInputs
 from plurality.training.margins import MarginPolicy
 from plurality.training.more import LAMBDA, More
 from plurality.training.objectives import PairTargets, batch_losses
-from plurality.training.rows import PreferenceRow
-from plurality.training.targets import Objective, Recipe, targets_for
+from plurality.training.targets import Objective, ObjectiveSpec, targets_for
 from research.preferences.batches import Batches, Places
 from research.preferences.corpus import Corpus, fresh_model, text_id, texts_of
 from research.preferences.store import Run, as_json
@@ -36,7 +36,7 @@ class Settings:
     """Everything that makes one run what it is, besides the data."""
 
     objective: Objective = "baseline"
-    margin_policy: MarginPolicy = "unsigned"
+    margin_policy: MarginPolicy = "paper"
     label: str = "one"
     """Where the label is from: `one` voter, or the `majority` of the others."""
     more: bool = False
@@ -54,9 +54,9 @@ class Settings:
     weight_decay: float = 0.01
 
     @property
-    def recipe(self) -> Recipe:
+    def spec(self) -> ObjectiveSpec:
         """How rows become targets."""
-        return Recipe(self.objective, self.margin_policy)
+        return ObjectiveSpec(self.objective, self.margin_policy)
 
 
 def train(
@@ -76,8 +76,8 @@ def train(
     began = time.perf_counter()
     torch.manual_seed(settings.seed)
     top = Top(fresh_model(corpus.max_length).model, frozen=corpus.depth, layers=settings.layers)
-    targets = targets_for(settings.recipe, list(rows), source=name)
-    texts_B2, kept = corpus.pairs(rows), [i for i, target in enumerate(targets) if not target.dropped]
+    targets = targets_for(settings.spec, list(rows), source=name)
+    texts_B2, kept = corpus.pairs(rows), [i for i, target in enumerate(targets) if target.keep]
     sources = tuple(sorted({row.source for row in rows}))
     columns = [
         (row.label, target.target, target.margin, target.weight, sources.index(row.source))

@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
-from plurality.training.rows import PreferenceRow
+from plurality.core.rows import PreferenceRow
 from research.preferences.votes import chance
 
 FOLDS = 5

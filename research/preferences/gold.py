@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from plurality.training.rows import PreferenceRow
+from plurality.core.rows import PreferenceRow
 from research.preferences import data
 from research.preferences.corpus import Corpus, build
 from research.preferences.figures import Fold, Judged, judge

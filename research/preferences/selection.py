@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from model_export.fit_calibration import probabilities
+from plurality.core.rows import PreferenceRow
 from plurality.stats import best_of_n, ece, nll, pearson
-from plurality.training.rows import PreferenceRow
 from research.preferences import gold, scaling
 from research.preferences.corpus import text_id, texts_of
 from research.preferences.figures import Array, accuracy, differences, fractions_of, temperature

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
+from plurality.core.rows import PreferenceRow, Votes
 from plurality.training.loaders.collect import Collector, Loaded, Record
-from plurality.training.rows import PreferenceRow, Votes
-from plurality.training.split import hold_out, prompt_key
+from plurality.training.split import hold_out
 from research.preferences import data
 from research.preferences.corpus import Corpus, build
 from research.preferences.figures import Fold, Judged, judge
@@ -86,14 +86,14 @@ def silver() -> Silver:
     """Training and validation pairs by instruction, no instruction of which is in the test."""
     people = {name: data.load(name).rows for name in PEOPLE}
     people[PEOPLE[0]] = [row for row in people[PEOPLE[0]] if row.votes and row.votes.total >= LEAST_VOTES]
-    tested = {prompt_key(row) for rows in people.values() for row in rows}
+    tested = {row.prompt_key for rows in people.values() for row in rows}
     farm = data.load("alpacafarm-gpt4").rows
     pairs = candidate_pairs(data.records("alpaca-eval")).rows
     few = set(sorted({row.prompt or "" for row in pairs}, key=lambda prompt: chance(0, prompt))[:INSTRUCTIONS])
     judged, _ = hold_out([*farm, *(row for row in pairs if row.prompt in few)], tested)
     usable = {row.id for row in with_one_voter(judged, 0)}
     rows = [row for row in judged if row.id in usable]
-    part = parts(rows, {row.id: prompt_key(row) for row in rows}, 0)
+    part = parts(rows, {row.id: row.prompt_key for row in rows}, 0)
     return Silver(sample([*part.train, *part.test], _BASE.pairs, 0), part.validation, people)
 
 
@@ -132,5 +132,5 @@ def runs(work: Path) -> dict[str, list[Run]]:
 def judged(found: Mapping[str, list[Run]], known: Silver, name: str) -> dict[str, Judged]:
     """By objective, predictions on one set of people's pairs; temperatures are from the judges' validation pairs."""
     rows = known.people[name]
-    fold = Fold(known.validation, rows, [prompt_key(row) for row in rows])
+    fold = Fold(known.validation, rows, [row.prompt_key for row in rows])
     return {objective: judge([[run] for run in runs_], [fold]) for objective, runs_ in found.items()}

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from plurality.training.rows import PreferenceRow
-from plurality.training.split import prompt_key, split
+from plurality.core.rows import PreferenceRow
+from plurality.training.split import split
 from research.preferences import data
 from research.preferences.corpus import Corpus, build
 from research.preferences.figures import Fold
@@ -85,4 +85,4 @@ def runs(work: Path) -> dict[str, list[Run]]:
 
 def fold_of(known: Mixed) -> Fold:
     """Validation and test pairs; clusters are prompts within their source (of UKPConvArg1 the sides of debates)."""
-    return Fold(known.validation, known.test, [f"{row.source}:{prompt_key(row)}" for row in known.test])
+    return Fold(known.validation, known.test, [f"{row.source}:{row.prompt_key}" for row in known.test])

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from tqdm import tqdm
 
-from plurality.training.rows import PreferenceRow
+from plurality.core.rows import PreferenceRow
 from research.preferences.figures import validation_nll
 from research.preferences.fit import Settings
 from research.preferences.store import Run

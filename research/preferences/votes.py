@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 
-from plurality.training.rows import PreferenceRow, Votes
+from plurality.core.rows import PreferenceRow, Votes
 
 
 def chance(seed: int, identity: str) -> float:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
 from plurality.core.errors import PluralityError
+from plurality.core.rows import PreferenceRow
 from service.api import votes as wire
 from service.api.calls import Caller
 from service.api.errors import ErrorBody
@@ -19,7 +20,7 @@ from service.api.routes import decode
 from service.api.shapes import NATIVE
 from service.errors import MalformedRequest
 from service.feedback.database import Status
-from service.feedback.export import training_rows
+from service.feedback.export import json_line, training_rows
 from service.feedback.intake import Intake
 from service.feedback.running import Feedback
 from service.wire import item_error, malformed
@@ -114,9 +115,9 @@ def _reply(vote_id: str, became: Status | PluralityError) -> dict[str, Any]:
     return {"id": vote_id, "status": became}
 
 
-def _lines(rows: Iterator[dict[str, Any]]) -> Iterator[bytes]:
+def _lines(rows: Iterator[PreferenceRow]) -> Iterator[bytes]:
     while chunk := list(islice(rows, _ROWS_A_CHUNK)):
-        yield b"".join(msgspec.json.encode(row) + b"\n" for row in chunk)
+        yield b"".join(map(json_line, chunk))
 
 
 def _json(reply: dict[str, Any]) -> Response:

@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from plurality.core.pairs import ResponsePair
 from service.api.schemas import ItemError, Selector
 from service.errors import InvalidInput
-from service.feedback.export import Rows
 from service.feedback.intake import GivenVote, Place
-from service.feedback.records import JudgedPair
+from service.feedback.records import Rows
 from service.wire import Text, Wire, WireMessage, WirePrompt, to_item
 
 MAX_VOTES = 256
@@ -115,7 +115,7 @@ def given(vote: WireVote, place: int, resolve: Callable[[str | None], str | None
     )
 
 
-def _subject(vote: WireVote, place: int) -> Place | JudgedPair:
+def _subject(vote: WireVote, place: int) -> Place | ResponsePair:
     def wrong(what: str, field: str) -> InvalidInput:
         return InvalidInput(f"vote {place}: {what}", param=f"votes[{place}].{field}")
 
@@ -133,4 +133,4 @@ def _subject(vote: WireVote, place: int) -> Place | JudgedPair:
         raise wrong("give request_id and index, or prompt (or messages), response_a and response_b", "prompt")
     if prompt is None or prompt == []:
         raise wrong("the conversation is empty", "messages")
-    return JudgedPair(to_item(prompt, vote.response_a).prompt, vote.response_a, vote.response_b)
+    return ResponsePair(to_item(prompt, vote.response_a).prompt, vote.response_a, vote.response_b)

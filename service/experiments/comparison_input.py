@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from plurality.core.rows import ComparedRow, Votes
 from service.domain import Prompt, Reward, ScoreItem
 from service.errors import MalformedRequest
 from service.experiments.assign import neighbors
@@ -24,7 +25,7 @@ def to_items(items: Sequence[WireItem]) -> list[ScoreItem]:
     return [to_item(item.prompt, item.response) for item in items]
 
 
-def judged_pairs(pairs: Sequence[ComparePair], shares: Sequence[float | None] | None = None) -> Pairs:
+def judged_pairs(pairs: Sequence[ComparePair | ComparedRow], shares: Sequence[float | None] | None = None) -> Pairs:
     """Where the pairs of `pair_items` are, with what people said.
 
     Args:
@@ -62,7 +63,7 @@ def prompts_of(items: Sequence[ScoreItem]) -> Sequence[Hashable]:
     return prompts
 
 
-def _share(votes: WireVotes | None, place: int) -> float | None:
+def _share(votes: WireVotes | Votes | None, place: int) -> float | None:
     if votes is None:
         return None
     total = votes.a + votes.b + votes.tie

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from plurality.core.pairs import ResponsePair, prompt_key
 from service.domain import Prompt
-from service.feedback.records import Judged, JudgedPair, Prediction
+from service.feedback.records import Judged, Prediction
 
 Array = NDArray[np.float64]
 PairKey = tuple[Prompt, str, str]
@@ -28,9 +29,10 @@ class Rows:
     treatment: Array
 
     @property
-    def prompts(self) -> list[Prompt]:
-        """The prompt of each vote."""
-        return [pair[0] for pair in self.pairs]
+    def prompts(self) -> list[str]:
+        """The key of each vote's prompt: votes with equal keys are not independent."""
+        keys = {prompt: prompt_key(prompt) for prompt, _, _ in self.pairs}
+        return [keys[prompt] for prompt, _, _ in self.pairs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ def _first_votes(judged: Sequence[Judged]) -> list[Judged]:
     return first
 
 
-def _key(pair: JudgedPair) -> PairKey:
+def _key(pair: ResponsePair) -> PairKey:
     low, high = sorted((pair.response_a, pair.response_b))
     return pair.prompt, low, high
 

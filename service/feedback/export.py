@@ -1,4 +1,4 @@
-"""Votes as rows of training data: the canonical row of `plurality/training/rows.py`, which `plurality train` reads.
+"""Votes as rows of training data: the canonical row of `plurality/core/rows.py`, which `plurality train` reads.
 
 A pair's row holds all its votes. One voice a voter: who votes on a pair again has changed their mind. Votes are counted
 in people; where one was given as 10-0 ... 0-10 all are counted in tenths, so that the share that prefers a is the mean
@@ -7,13 +7,14 @@ of what the voters said (arXiv 2412.03822, section 3.2).
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
+from plurality.core.pairs import ResponsePair
+from plurality.core.rows import PreferenceRow, Votes
 from service.feedback.database import FeedbackStore
-from service.feedback.records import JudgedPair, Vote
+from service.feedback.records import Rows, Vote
 from service.feedback.tables import pair_key
 
-Rows = Literal["pairs", "votes"]
 _TENTHS = 10
 _CHOICES = {0.0: "b", 0.5: "tie", 1.0: "a"}
 _ID_DIGITS = 32
@@ -21,20 +22,25 @@ _ID_DIGITS = 32
 
 def training_rows(
     store: FeedbackStore, rows: Rows = "pairs", *, model: str | None = None, after: int = 0, until: int | None = None
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[PreferenceRow]:
     """A row a pair, of all its votes, for each pair that was voted on after a cursor; or a row a vote."""
     if rows == "votes":
         return (vote_row(vote) for vote in store.votes(model, after=after, until=until))
     return (pair_row(votes) for votes in store.by_pair(model, after=after, until=until))
 
 
-def vote_row(vote: Vote) -> dict[str, Any]:
+def json_line(row: PreferenceRow) -> bytes:
+    """A row as a line of JSON, without the fields that the votes do not set."""
+    return row.model_dump_json(exclude_unset=True).encode() + b"\n"
+
+
+def vote_row(vote: Vote) -> PreferenceRow:
     """One vote; a choice has a label alone, an estimate its ten votes too."""
     counts = _counts([vote], vote.pair)
     return _row(vote.id, vote.pair, counts, [vote], counted=sum(counts.values()) > 1)
 
 
-def pair_row(votes: Sequence[Vote]) -> dict[str, Any]:
+def pair_row(votes: Sequence[Vote]) -> PreferenceRow:
     """The votes on one pair, in order of time; a and b are as the first voter saw them."""
     last = {vote.voter: vote for vote in votes}
     pair = votes[0].pair
@@ -42,7 +48,7 @@ def pair_row(votes: Sequence[Vote]) -> dict[str, Any]:
     return _row(f"pair-{pair_key(pair)[:_ID_DIGITS]}", pair, counts, votes, counted=True)
 
 
-def _counts(votes: Sequence[Vote], pair: JudgedPair) -> Counter[str]:
+def _counts(votes: Sequence[Vote], pair: ResponsePair) -> Counter[str]:
     """People by what they prefer, or tenths of people."""
     estimates = any(_is_estimate(vote) for vote in votes)
     counts = Counter[str]()
@@ -61,21 +67,14 @@ def _is_estimate(vote: Vote) -> bool:
 
 
 def _row(
-    identity: str, pair: JudgedPair, counts: Counter[str], votes: Sequence[Vote], *, counted: bool
-) -> dict[str, Any]:
-    row: dict[str, Any] = {"id": identity}
-    if isinstance(pair.prompt, str):
-        row["prompt"] = pair.prompt
-    else:
-        row["messages"] = [{"role": turn.role, "content": turn.content} for turn in pair.prompt]
-    row |= {"response_a": pair.response_a, "response_b": pair.response_b}
-    row["label"] = (counts["a"] + 0.5 * counts["tie"]) / sum(counts.values())
-    if counted:
-        row["votes"] = {side: counts[side] for side in ("a", "b", "tie")}
+    identity: str, pair: ResponsePair, counts: Counter[str], votes: Sequence[Vote], *, counted: bool
+) -> PreferenceRow:
+    fields: dict[str, Any] = {"votes": Votes(a=counts["a"], b=counts["b"], tie=counts["tie"])} if counted else {}
     for name in ("source", "category"):
         if said := _most_said(getattr(vote, name) for vote in votes):
-            row[name] = said
-    return row
+            fields[name] = said
+    label = (counts["a"] + 0.5 * counts["tie"]) / sum(counts.values())
+    return PreferenceRow.of(pair, id=identity, label=label, **fields)
 
 
 def _most_said(values: Iterable[str | None]) -> str | None:

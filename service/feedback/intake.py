@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from plurality.core.errors import PluralityError
+from plurality.core.pairs import ResponsePair
 from service.domain import Item, Reward, ScoreItem
 from service.errors import FeedbackConflict, TextTooLong, UnknownModel, UnknownReply
 from service.feedback.database import Status
-from service.feedback.records import JudgedPair, Prediction, ScoredPair, Vote
+from service.feedback.records import Prediction, ScoredPair, Vote
 from service.feedback.running import Feedback, Kept
 from service.scoring import Scored
 from service.telemetry.metrics import Metrics
@@ -32,7 +33,7 @@ class GivenVote:
 
     id: str
     voter: str
-    subject: Place | JudgedPair
+    subject: Place | ResponsePair
     share_a: float
     """How far a is preferred, in [0, 1]."""
     kind: Kind
@@ -65,7 +66,7 @@ class Intake:
         return await kept.call(self._store, kept, votes, models)
 
     def _checked(self, vote: GivenVote, place: int) -> GivenVote:
-        items = vote.subject.items if isinstance(vote.subject, JudgedPair) else ()
+        items = vote.subject.items if isinstance(vote.subject, ResponsePair) else ()
         if any(item.characters > self._longest for item in items):
             raise TextTooLong(
                 f"vote {place} has more characters than the limit of {self._longest}", param=f"votes[{place}]"
@@ -76,7 +77,7 @@ class Intake:
         """Names of the models that votes on whole pairs are for; raises NotReady while there is none."""
         found: dict[str | None, str | UnknownModel] = {}
         for vote in votes:
-            if isinstance(vote.subject, JudgedPair) and vote.model not in found:
+            if isinstance(vote.subject, ResponsePair) and vote.model not in found:
                 try:
                     with self._live.pin(vote.model) as bundle:
                         found[vote.model] = bundle.manifest.model
@@ -130,7 +131,7 @@ def scored_pairs(
         prediction = Prediction(one.value, other.value, scored.calibrator.probability(one.value - other.value, source))
         found.append(
             ScoredPair(
-                request_id, index, JudgedPair(first.prompt, first.response, second.response), scored.manifest.model,
+                request_id, index, ResponsePair(first.prompt, first.response, second.response), scored.manifest.model,
                 scored.digest, prediction, now, source, labels.get("experiment"), labels.get("arm"),
             )
         )  # fmt: skip

@@ -2,22 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
-from service.domain import Prompt, ScoreItem
+from plurality.core.pairs import ResponsePair
 
-
-@dataclass(frozen=True, slots=True)
-class JudgedPair:
-    """Two responses to one prompt."""
-
-    prompt: Prompt
-    response_a: str
-    response_b: str
-
-    @property
-    def items(self) -> tuple[ScoreItem, ScoreItem]:
-        """What a version scores to predict the vote."""
-        return ScoreItem(self.prompt, self.response_a), ScoreItem(self.prompt, self.response_b)
+Rows = Literal["pairs", "votes"]
+"""What a line of an export is: a pair with all its votes, or one vote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +15,7 @@ class Vote:
     """One person's judgement. `id` is the caller's: the same vote sent twice is one vote."""
 
     id: str
-    pair: JudgedPair
+    pair: ResponsePair
     share_a: float
     """How far a is preferred, in [0, 1]: 1 and 0 are binary votes, 0.5 a tie, 0.7 is "7A-3B" (arXiv 2412.03822)."""
     voter: str
@@ -61,7 +51,7 @@ class ScoredPair:
 
     request_id: str
     index: int
-    pair: JudgedPair
+    pair: ResponsePair
     model: str
     digest: str
     prediction: Prediction

@@ -6,7 +6,8 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from service.feedback.records import Judged, JudgedPair, Prediction, ScoredPair, Vote
+from plurality.core.pairs import ResponsePair
+from service.feedback.records import Judged, Prediction, ScoredPair, Vote
 from service.feedback.tables import pair_key
 
 _VOTE = (
@@ -59,9 +60,9 @@ def to_judged(row: Row[Any], digests: Sequence[str]) -> Judged:
     return Judged(to_vote(row), {digest: Prediction(*side) for digest, side in known.items()})
 
 
-def _values_of_pair(pair: JudgedPair) -> dict[str, Any]:
+def _values_of_pair(pair: ResponsePair) -> dict[str, Any]:
     return {"prompt": pair.prompt, "response_a": pair.response_a, "response_b": pair.response_b}
 
 
-def _to_pair(row: Row[Any]) -> JudgedPair:
-    return JudgedPair(row.prompt, row.response_a, row.response_b)
+def _to_pair(row: Row[Any]) -> ResponsePair:
+    return ResponsePair(row.prompt, row.response_a, row.response_b)

@@ -12,8 +12,8 @@ from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, In
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
+from plurality.core.pairs import ResponsePair
 from service.domain import Prompt
-from service.feedback.records import JudgedPair
 
 SCHEMA = 1
 """Raised with every change of a table."""
@@ -101,7 +101,7 @@ remembered = Table(
 )
 
 
-def pair_key(pair: JudgedPair) -> str:
+def pair_key(pair: ResponsePair) -> str:
     """One key for a pair whichever response is called a."""
     content = [pair.prompt, *sorted((pair.response_a, pair.response_b))]
     return hashlib.sha256(msgspec.json.encode(content)).hexdigest()

@@ -14,9 +14,10 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from plurality.core.errors import PluralityError
+from plurality.core.pairs import ResponsePair
 from service.api import votes as wire
 from service.errors import FeedbackConflict, InvalidInput, MalformedRequest, Unauthorized, UnknownReply
-from service.feedback.records import JudgedPair, ScoredPair
+from service.feedback.records import ScoredPair
 from service.feedback.running import Kept
 from service.feedback.tables import pair_key
 from service.ui.access import Parts, form_of, refused, status_of
@@ -43,7 +44,7 @@ _VOTER = "Give yourself a voter name of 1 to 64 letters, digits, - and _."
 class Shown:
     """A pair on the screen."""
 
-    pair: JudgedPair
+    pair: ResponsePair
     swapped: bool
     """Whether the pair's b is called A."""
     request_id: str = ""
@@ -90,7 +91,7 @@ def _typed(parts: Parts, form: Form) -> Response:
     if len(answers) != 2:
         return _screen(parts, form, problem="Voting is on two answers: write exactly two.", status=422)
     model = next(iter(form.texts("version")), "").partition("@")[0]
-    return _screen(parts, form, Shown(JudgedPair(form.text("prompt"), *answers), _coin(), model=model))
+    return _screen(parts, form, Shown(ResponsePair(form.text("prompt"), *answers), _coin(), model=model))
 
 
 def _coin() -> bool:
@@ -107,7 +108,7 @@ def _given(form: Form) -> Shown | None:
     """The pair that the form holds as a whole, if it does."""
     if not (form.text("response_a") or form.text("response_b")):
         return None
-    pair = JudgedPair(form.text("prompt"), form.text("response_a"), form.text("response_b"))
+    pair = ResponsePair(form.text("prompt"), form.text("response_a"), form.text("response_b"))
     return Shown(pair, form.text("swapped") == "1", model=form.text("model"))
 
 

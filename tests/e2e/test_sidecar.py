@@ -13,9 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from plurality.core.pairs import ResponsePair
 from service.bundle.pointer import read_pointer
 from service.feedback.database import FeedbackStore
-from service.feedback.records import JudgedPair, Vote
+from service.feedback.records import Vote
 from tests.e2e.process import ROOT
 from tests.plurality.sidecar.taste import judged, started
 
@@ -31,7 +32,7 @@ def vote_on(url: str, count: int) -> None:
     for row in judged(count, seed=1):
         assert row.votes is not None
         assert row.prompt is not None
-        pair = JudgedPair(row.prompt, row.response_a, row.response_b)
+        pair = ResponsePair(row.prompt, row.response_a, row.response_b)
         for person in range(5):
             share = 1.0 if person < row.votes.a else 0.0
             votes.append(Vote(f"{row.id}-{person}", pair, share, f"voter-{person}", "tiny", created=1000.0))

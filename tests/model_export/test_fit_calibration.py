@@ -17,10 +17,16 @@ from model_export.fit_calibration import (
     probabilities,
     quality,
 )
-from model_export.pairs import LabeledPair
+from plurality.core.rows import PreferenceRow
 from service.bundle.calibrate import Calibrator
 
 Array = NDArray[np.float64]
+
+
+def labeled(label: float, **fields: str) -> PreferenceRow:
+    return PreferenceRow.model_validate(
+        {"id": "1", "prompt": "p", "response_a": "a", "response_b": "b", "label": label, **fields}
+    )
 
 
 def probability(difference: Array, temperature: float) -> Array:
@@ -68,7 +74,7 @@ def test_calibration_improves_what_it_reports() -> None:
     rewards = rng.normal(0, 5, 800)
     gap = rewards[::2] - rewards[1::2]
     labels = (rng.random(400) < probability(gap, 4.0)).astype(float)
-    pairs = [LabeledPair("p", "a", "b", float(label)) for label in labels]
+    pairs = [labeled(float(label)) for label in labels]
     found = calibrate(rewards, pairs)
     assert found.pairs == 400
     assert found.after.nll < found.before.nll
@@ -110,7 +116,7 @@ def test_isotonic_with_ties() -> None:
     zeros, ones = np.r_[gap, np.zeros(40)], np.r_[label, np.ones(40)]
     assert fit_isotonic(zeros, ones).knots == fit_isotonic(-zeros, 1 - ones).knots == found.knots
     wide = np.linspace(0.01, 9, 5000)
-    pairs = [LabeledPair("p", "a", "b", float(p)) for p in probability(wide, 2.0)]
+    pairs = [labeled(float(p)) for p in probability(wide, 2.0)]
     many = calibrate(np.stack([wide, np.zeros(5000)], axis=1).ravel(), pairs, method="isotonic")
     assert len(many.knots) <= 1024
     assert many.calibrator.probability(4.0) == pytest.approx(float(probability(np.array([4.0]), 2.0)[0]), abs=1e-3)
@@ -125,7 +131,7 @@ def test_auto_chooses_what_was_planted(planted: Calibrator) -> None:
     rewards = rng.normal(0, 2, 12_000)
     gap = rewards[::2] - rewards[1::2]
     labels = (rng.random(6000) < probabilities(planted, gap)).astype(float)
-    pairs = [LabeledPair(f"p{i // 2}", "a", "b", float(label)) for i, label in enumerate(labels)]
+    pairs = [labeled(float(label), prompt=f"p{i // 2}") for i, label in enumerate(labels)]
     found = calibrate(rewards, pairs, method="auto")
     expected = "isotonic" if planted.knots else "power" if planted.exponent != 1 else "temperature"
     assert found.method == expected
@@ -152,7 +158,7 @@ def test_sources_have_temperatures() -> None:
     names = ["web" if i % 2 else "talk" for i in range(3990)] + ["rare"] * 10
     planted = np.array([{"web": 1.0, "talk": 4.0, "rare": 1.0}[name] for name in names])
     labels = (rng.random(4000) < 1 / (1 + np.exp(-gap / planted))).astype(float)
-    pairs = [LabeledPair("p", "a", "b", float(y), name) for y, name in zip(labels, names, strict=True)]
+    pairs = [labeled(float(y), source=name) for y, name in zip(labels, names, strict=True)]
     found = calibrate(rewards, pairs, per_source=True)
     assert found.sources == {"web": pytest.approx(1.0, rel=0.2), "talk": pytest.approx(4.0, rel=0.2)}
     assert found.sources["web"] < found.temperature < found.sources["talk"]

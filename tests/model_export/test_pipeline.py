@@ -7,8 +7,9 @@ import pytest
 
 from model_export.checkpoint import open_checkpoint
 from model_export.errors import ExportError, FidelityError
-from model_export.pairs import LabeledPair, pair_items
+from model_export.pairs import pair_items
 from model_export.pipeline import Target, export, recalibrate
+from plurality.core.rows import PreferenceRow
 from service.bundle.open import load_model, score_now
 from service.domain import Reward
 from tests.tiny import build_tiny_checkpoint, labeled_pairs
@@ -34,8 +35,7 @@ def test_recalibration_is_a_new_version_of_the_same_weights(
 ) -> None:
     """Same model file, new temperature, parent and sequence set; the old version stays."""
     pairs = [
-        LabeledPair(p.prompt, p.response_a, p.response_b, 0.5 + (p.label - 0.5) * 0.5)
-        for p in labeled_pairs(tiny_checkpoint, 50, seed=9)
+        p.model_copy(update={"label": 0.5 + (p.label - 0.5) * 0.5}) for p in labeled_pairs(tiny_checkpoint, 50, seed=9)
     ]
     monkeypatch.setattr("model_export.pipeline.now", lambda: "2100-01-01T00:00:00+00:00")
     new = recalibrate(store, "tiny", "stable", pairs, alias="stable")
@@ -52,7 +52,7 @@ def test_recalibration_is_a_new_version_of_the_same_weights(
 
 def test_unscorable_pairs_are_refused(published_chat: Path, tmp_path: Path) -> None:
     """Pairs that the model cannot read are not left out silently."""
-    pairs = [LabeledPair("p", "<|eot_id|>", "b", 1.0)] * 40
+    pairs = [PreferenceRow(id="1", prompt="p", response_a="<|eot_id|>", response_b="b", label=1.0)] * 40
     with pytest.raises(ExportError, match="40 responses cannot be scored"):
         recalibrate(published_chat, "chatty", "stable", pairs, alias=None)
 

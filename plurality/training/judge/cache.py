@@ -13,7 +13,7 @@ from typing import Self
 import msgspec
 
 from plurality.training.errors import BadRow, DataError, TrainingError
-from plurality.training.judge.replies import Heard
+from plurality.training.judge.replies import JudgeReply
 
 
 class Cache:
@@ -53,23 +53,23 @@ class Cache:
     def __contains__(self, key: str) -> bool:
         return key in self._places
 
-    def get(self, key: str) -> Heard | None:
+    def get(self, key: str) -> JudgeReply | None:
         """The reply that is kept under a key."""
         place = self._places.get(key)
         if place is None:
             return None
         start, length = place
-        return msgspec.json.decode(os.pread(self._file, length, start), type=Heard)
+        return msgspec.json.decode(os.pread(self._file, length, start), type=JudgeReply)
 
-    def put(self, heard: Heard) -> None:
+    def put(self, reply: JudgeReply) -> None:
         """Keep a reply; it is in the file when this returns."""
-        line = msgspec.json.encode(heard) + b"\n"
+        line = msgspec.json.encode(reply) + b"\n"
         left = memoryview(line)
         place = self._end
         while left:
             written = os.pwrite(self._file, left, place)
             left, place = left[written:], place + written
-        self._learn(heard, self._end, len(line))
+        self._learn(reply, self._end, len(line))
         self._end = place
 
     def _lock(self, path: Path) -> None:
@@ -87,7 +87,7 @@ class Cache:
                 if not line.endswith(b"\n"):
                     break
                 try:
-                    self._learn(msgspec.json.decode(line, type=Heard), end, len(line))
+                    self._learn(msgspec.json.decode(line, type=JudgeReply), end, len(line))
                 except (msgspec.DecodeError, UnicodeDecodeError):
                     bad.append(BadRow(number, "not a reply of a judge"))
                 end += len(line)
@@ -95,10 +95,10 @@ class Cache:
             raise DataError(path.name, bad)
         return end
 
-    def _learn(self, heard: Heard, start: int, length: int) -> None:
-        self._places[heard.key] = (start, length)
-        if heard.usage and heard.usage.prompt_tokens:
-            self.prompt_tokens += heard.usage.prompt_tokens
-            self.characters += heard.characters
-            self.answer_tokens += heard.usage.completion_tokens
-            self.answers += len(heard.answers)
+    def _learn(self, reply: JudgeReply, start: int, length: int) -> None:
+        self._places[reply.key] = (start, length)
+        if reply.usage and reply.usage.prompt_tokens:
+            self.prompt_tokens += reply.usage.prompt_tokens
+            self.characters += reply.characters
+            self.answer_tokens += reply.usage.completion_tokens
+            self.answers += len(reply.answers)

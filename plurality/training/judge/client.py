@@ -11,12 +11,12 @@ import msgspec
 
 from plurality.training.errors import TrainingError
 from plurality.training.judge.errors import AccessDenied, BadRequest, JudgeError, Unreachable
-from plurality.training.judge.pace import Pace, Timing, backoff_s, is_transient, retry_after_s
-from plurality.training.judge.replies import Heard, read_reply
+from plurality.training.judge.rate_limit import RateLimiter, Timing, backoff_s, is_transient, retry_after_s
+from plurality.training.judge.replies import JudgeReply, read_reply
 from plurality.training.judge.requests import Request
 
 _CONNECT_TIMEOUT_S = 10.0
-_LONGEST_REST_S = 3600.0
+_LONGEST_PAUSE_S = 3600.0
 _ABOUT_THE_REQUEST = frozenset({400, 413, 422})
 _PERMANENT_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 _SHOWN = 300
@@ -53,7 +53,7 @@ class Client:
     def __init__(self, endpoint: Endpoint, *, concurrency: int, timing: Timing | None = None) -> None:
         self._endpoint = endpoint
         self._timing = timing or Timing()
-        self._pace = Pace(endpoint.per_minute, self._timing)
+        self._limiter = RateLimiter(endpoint.per_minute, self._timing)
         headers = {"authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {}
         self._http = httpx.AsyncClient(
             headers=headers | {"content-type": "application/json"},
@@ -70,7 +70,7 @@ class Client:
     ) -> None:
         await self._http.aclose()
 
-    async def ask(self, request: Request) -> Heard:
+    async def ask(self, request: Request) -> JudgeReply:
         """The endpoint's answers.
 
         Raises:
@@ -79,30 +79,30 @@ class Client:
         """
         content = msgspec.json.encode(request.body)
         for attempt in range(1, self._endpoint.attempts + 1):
-            await self._pace.turn()
+            await self._limiter.acquire()
             try:
                 reply = await self._http.post(f"{self._endpoint.url.rstrip('/')}/chat/completions", content=content)
             except httpx.HTTPError as error:
-                trouble, advice_s = type(error).__name__, None
+                error_detail, advice_s = type(error).__name__, None
             else:
                 if reply.status_code == 200:
                     at = datetime.fromtimestamp(self._timing.wall(), UTC).isoformat(timespec="seconds")
                     return read_reply(request, reply.content, at=at)
-                trouble = self._trouble(reply, request)
+                error_detail = self._error_detail(reply, request)
                 advice_s = retry_after_s(reply.headers.get("retry-after"), now=self._timing.wall())
             if attempt < self._endpoint.attempts:
                 self.retries += 1
                 if advice_s is not None:
-                    self._rest(advice_s, trouble)
+                    self._pause(advice_s, error_detail)
                 await self._timing.sleep(backoff_s(attempt, self._timing.chance()))
-        raise Unreachable(f"no answer in {self._endpoint.attempts} attempts, the last: {trouble}")
+        raise Unreachable(f"no answer in {self._endpoint.attempts} attempts, the last: {error_detail}")
 
-    def _rest(self, advice_s: float, trouble: str) -> None:
-        if advice_s > _LONGEST_REST_S:
-            raise Unreachable(f"the endpoint asks to come back in {advice_s:.0f} s: {trouble}")
-        self._pace.rest(advice_s)
+    def _pause(self, advice_s: float, error_detail: str) -> None:
+        if advice_s > _LONGEST_PAUSE_S:
+            raise Unreachable(f"the endpoint asks to come back in {advice_s:.0f} s: {error_detail}")
+        self._limiter.pause(advice_s)
 
-    def _trouble(self, reply: httpx.Response, request: Request) -> str:
+    def _error_detail(self, reply: httpx.Response, request: Request) -> str:
         """What a transient status says; raises for one that will not pass."""
         code, message = _detail(reply)
         text = f"HTTP {reply.status_code}{f', {code}' if code else ''}"

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from plurality.core.rows import PreferenceRow
 from plurality.training.judge.cache import Cache
 from plurality.training.judge.requests import next_request, order_texts
 from plurality.training.judge.settings import JudgeSettings
-from plurality.training.rows import PreferenceRow
 
 CHARACTERS_PER_TOKEN = 4.0
 """Of English text, roughly; what the endpoint itself counted is better and used where the cache has it."""

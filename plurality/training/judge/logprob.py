@@ -13,9 +13,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from plurality.core.judge_record import OrderRecord
 from plurality.training.judge.errors import BadReply
 from plurality.training.judge.prompt import ANSWER_START
-from plurality.training.judge.record import OrderRecord
 from service.bundle.calibrate import sigmoid
 
 Top = Sequence[tuple[str, float]]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import msgspec
 
-from plurality.training.judge.record import JudgeRecord
+from plurality.core.judge_record import JudgeRecord
+from plurality.core.rows import PreferenceRow
 from plurality.training.judge.report import Report
 from plurality.training.judge.run import Outcome, Spent
 from plurality.training.judge.settings import JudgeSettings
-from plurality.training.rows import PreferenceRow
 from service.bundle.files import replace_file
 
 

@@ -32,7 +32,7 @@ def judge_prompt(context: Prompt, first: str, second: str) -> str:
 
 
 def _flat(context: Prompt) -> str:
-    """A conversation as one text, as the paper's data sets are: who speaks, then what is said."""
+    """Write a conversation as one text as in the paper's data sets: speaker, then words."""
     if isinstance(context, str):
         return context
     turns: Sequence[Message] = context

@@ -30,8 +30,8 @@ class Usage(msgspec.Struct, frozen=True):
     completion_tokens: int = 0
 
 
-class Heard(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One reply, and what is kept of it in the cache."""
+class JudgeReply(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One reply of the endpoint, as the cache stores it."""
 
     key: str
     answers: tuple[Answer, ...]
@@ -76,7 +76,7 @@ class _Reply(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(_Reply)
 
 
-def read_reply(request: Request, body: bytes, *, at: str) -> Heard:
+def read_reply(request: Request, body: bytes, *, at: str) -> JudgeReply:
     """The answers in a reply.
 
     Raises:
@@ -92,7 +92,7 @@ def read_reply(request: Request, body: bytes, *, at: str) -> Heard:
         raise BadReply(f"the endpoint sent {len(reply.choices)} answers where {request.answers} were asked for")
     with_logprobs = bool(request.body.get("logprobs"))
     answers = tuple(_answer(choice, with_logprobs) for choice in reply.choices)
-    return Heard(request.key, answers, request.characters, reply.usage, reply.model, at)
+    return JudgeReply(request.key, answers, request.characters, reply.usage, reply.model, at)
 
 
 def _answer(choice: _Choice, with_logprobs: bool) -> Answer:

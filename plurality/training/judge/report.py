@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plurality.core.judge_record import JudgeRecord
+from plurality.core.rows import PreferenceRow
 from plurality.stats import UndefinedStatistic, cluster_bootstrap, l1, pairwise_accuracy, pearson
 from plurality.training.judge import logprob
-from plurality.training.judge.record import JudgeRecord
 from plurality.training.judge.run import Outcome
-from plurality.training.rows import PreferenceRow
 from service.bundle.calibrate import sigmoid
 
 Pair = tuple[PreferenceRow, JudgeRecord]

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from plurality.core.judge_record import Order
+from plurality.core.rows import PreferenceRow
 from plurality.training.judge.prompt import ANSWER_START, judge_prompt
-from plurality.training.judge.record import Order
 from plurality.training.judge.sample import request_seed
 from plurality.training.judge.settings import JudgeSettings, digest_of
-from plurality.training.rows import PreferenceRow
 
 _KEY_VERSION = 1
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
 from plurality.core.errors import PluralityError
+from plurality.core.judge_record import JudgeRecord, OrderRecord
+from plurality.core.rows import PreferenceRow
 from plurality.training.judge import logprob, sample
 from plurality.training.judge.cache import Cache
 from plurality.training.judge.client import Client
 from plurality.training.judge.errors import BadReply, BadRequest, TooManyFailures
-from plurality.training.judge.record import JudgeRecord, OrderRecord
-from plurality.training.judge.replies import Answer, Heard
+from plurality.training.judge.replies import Answer, JudgeReply
 from plurality.training.judge.requests import Request, next_request, order_texts
 from plurality.training.judge.settings import JudgeSettings
-from plurality.training.rows import PreferenceRow
 
 Outcome = JudgeRecord | BadReply | BadRequest
 
@@ -33,12 +33,12 @@ class Spent:
     """Pairs whose request or reply failed."""
     served: set[str] = field(default_factory=set)
 
-    def add(self, heard: Heard) -> None:
+    def add(self, reply: JudgeReply) -> None:
         """A reply that was paid for."""
         self.requests += 1
-        if heard.usage:
-            self.prompt_tokens += heard.usage.prompt_tokens
-            self.answer_tokens += heard.usage.completion_tokens
+        if reply.usage:
+            self.prompt_tokens += reply.usage.prompt_tokens
+            self.answer_tokens += reply.usage.completion_tokens
 
 
 class Judge:
@@ -69,22 +69,22 @@ class Judge:
         """All answers in one order; an endpoint that sends fewer than asked for is asked again for the rest."""
         answers: list[Answer] = []
         while len(answers) < want:
-            heard = await self._heard(next_request(self._settings, text, have=len(answers), want=want))
-            if heard.served:
-                self.spent.served.add(heard.served)
-            answers += heard.answers
+            reply = await self._reply(next_request(self._settings, text, have=len(answers), want=want))
+            if reply.served:
+                self.spent.served.add(reply.served)
+            answers += reply.answers
         return answers
 
-    async def _heard(self, request: Request) -> Heard:
+    async def _reply(self, request: Request) -> JudgeReply:
         lock = self._asking.setdefault(request.key, asyncio.Lock())
         async with lock:  # the same pair twice in a file, or once in each order, is asked once
             if (known := self._cache.get(request.key)) is not None:
                 self.spent.cached += 1
                 return known
-            heard = await self._client.ask(request)
-            self._cache.put(heard)
-            self.spent.add(heard)
-            return heard
+            reply = await self._client.ask(request)
+            self._cache.put(reply)
+            self.spent.add(reply)
+            return reply
 
     def _labels(self, answer: Answer) -> logprob.Labels | None:
         place: int | None = 0
@@ -108,7 +108,7 @@ async def judge_rows(
         tick: called after each row.
 
     Raises:
-        JudgeError: the endpoint is of no use; what was heard until then is in the cache.
+        JudgeError: the endpoint is of no use; replies until then are in the cache.
     """
     outcomes: dict[int, Outcome] = {}
     left = iter(enumerate(rows))

@@ -3,8 +3,8 @@
 import hashlib
 from collections.abc import Sequence
 
+from plurality.core.judge_record import Order, OrderRecord
 from plurality.training.judge.prompt import parse_choice
-from plurality.training.judge.record import Order, OrderRecord
 
 _SEED_BITS = 31
 
@@ -29,7 +29,7 @@ def preference(orders: Sequence[OrderRecord]) -> float | None:
 
 
 def request_seed(seed: int, text: str, draw: int) -> int:
-    """A seed of its own for each request, below 2³¹.
+    """Derive the seed of one request, below 2³¹, from the run's.
 
     Args:
         seed: of the run.

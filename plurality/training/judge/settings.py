@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from plurality.core.judge_record import Mode, Order
 from plurality.training.judge.prompt import PROMPT_DIGEST
-from plurality.training.judge.record import Mode, Order
 
 OrdersChoice = Literal["paper", "balanced"]
 LabelPlace = Literal["prefill", "generate"]
@@ -19,28 +19,37 @@ _SAMPLE_ONLY = {"n", "orders", "temperature", "top_p", "choices_per_request", "s
 
 
 class JudgeSettings(BaseModel):
-    """What decides a judgement. Nothing of where or how fast: another server of the same model keeps the cache."""
+    """What decides a judgement, and options of `plurality judge`. Not where or how fast it is asked: another server of
+    the same model keeps the cache.
+    """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     model: str = Field(min_length=1)
+    """The judge, as the endpoint names it."""
     mode: Mode = "logprob"
+    """logprob: exact, two requests a pair. sample: the paper's n answers."""
     label: LabelPlace = "prefill"
-    """Mode logprob: `prefill` starts the answer with 'Choice:'; `generate` finds the label in a generated answer."""
+    """logprob: prefill starts the answer with 'Choice:' and asks for one token (vLLM's continue_final_message);
+    generate lets the judge write it and finds the label (OpenAI and others)."""
     top_logprobs: int = Field(default=20, ge=2)
+    """logprob: how many tokens to list; both labels must be in."""
     min_covered: float = Field(default=0.5, ge=0, le=1)
-    """Less mass on the label tokens than this is a refusal or a broken format, not a judgement."""
+    """logprob: less mass than this on the labels is no judgement (a refusal)."""
     n: int = Field(default=10, ge=1)
-    """Mode sample: answers a pair; the paper's 10."""
+    """sample: answers a pair (paper: 10)."""
     orders: OrdersChoice = "balanced"
+    """sample: balanced shows each answer first in half of n; paper never swaps."""
     temperature: float = Field(default=1.0, ge=0)
-    """The paper does not state it. Always sent: servers have defaults of their own."""
+    """sample: always sent. The paper states none; Llama-3's own default is 0.6."""
     top_p: Share = 0.9
-    """The paper's 0.9."""
+    """sample: nucleus sampling (paper: 0.9)."""
     max_tokens: int = Field(default=16, ge=1)
+    """Longest answer; reasoning models need many more."""
     choices_per_request: int | None = Field(default=None, ge=1)
+    """sample: for endpoints that refuse n above this (default: all at once)."""
     seed: int | None = None
-    """Every request gets its own seed derived from this one: one seed for all would give all pairs the same luck."""
+    """sample: each request gets a seed derived from it (default: none is sent)."""
     extra: dict[str, Any] = {}
     """Fields to add to every request's body; null takes a field out."""
 

@@ -9,8 +9,8 @@ votes where all are hard, else their mean as label and its |2q - 1| as margin. T
 from collections import defaultdict
 from collections.abc import Iterable
 
+from plurality.core.rows import Votes
 from plurality.training.loaders.collect import Collector, Loaded, Record, number_of, numbered, text_of
-from plurality.training.rows import Votes
 
 OLD_TIE = "judgements left out: preference 0, a tie in an old version"
 REPEATED = "judgements left out: the same judge, the same pair again"

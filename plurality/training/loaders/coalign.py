@@ -9,8 +9,8 @@ dropped.
 
 from collections.abc import Iterable
 
+from plurality.core.rows import Votes
 from plurality.training.loaders.collect import Collector, Loaded, Record, number_of, numbered, text_of
-from plurality.training.rows import Votes
 
 NOBODY = "nobody picked either answer"
 

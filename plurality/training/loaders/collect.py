@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from plurality.core.rows import PreferenceRow, Turn, Votes
 from plurality.training.errors import BadRow, DataError
-from plurality.training.rows import PreferenceRow, Turn, Votes
 
 Record = Mapping[str, Any]
 """One record as the set stores it."""
@@ -62,7 +62,7 @@ class Collector:
             self._loaded.dropped[reason] += count
 
     def note(self, kind: str, count: int = 1) -> None:
-        """Count what is kept but worth knowing."""
+        """Count a property of a pair that is kept."""
         if count:
             self._loaded.notes[kind] += count
 

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable
 from typing import Literal
 
+from plurality.core.rows import Turn
 from plurality.training.loaders.collect import Collector, Loaded, Record, numbered, text_of
-from plurality.training.rows import Turn
 
 _SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant):")
 _ROLES: dict[str, Literal["user", "assistant"]] = {"Human": "user", "Assistant": "assistant"}

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from plurality.training.rows import PreferenceRow
-from plurality.training.split import normalize, prompt_key, text_key
+from plurality.core.pairs import normalize, text_key
+from plurality.core.rows import PreferenceRow
 
 _EXAMPLES = 5
 LONG = 40
@@ -48,4 +48,4 @@ def leaks(files: Mapping[str, Sequence[PreferenceRow]]) -> list[Leak]:
 def _keys(row: PreferenceRow) -> dict[str, set[str]]:
     answers = {text_key(text): len(normalize(text)) for text in (row.response_a, row.response_b)}
     long = {key for key, length in answers.items() if length >= LONG}
-    return dict(zip(KINDS, ({prompt_key(row)}, set(answers), long), strict=True))
+    return dict(zip(KINDS, ({row.prompt_key}, set(answers), long), strict=True))

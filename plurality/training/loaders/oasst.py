@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
+from plurality.core.rows import Turn
 from plurality.training.loaders.collect import Collector, Loaded, Record, field_of, numbered, preferred, text_of
-from plurality.training.rows import Turn
 
 DELETED, FAILED, UNRANKED = "an answer was deleted", "an answer failed review", "an answer has no rank"
 LOST = "an earlier message was deleted, failed review or is missing"

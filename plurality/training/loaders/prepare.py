@@ -14,14 +14,15 @@ from typing import Any, Literal
 
 import msgspec
 
+from plurality.core.pairs import text_key
+from plurality.core.rows import PreferenceRow
 from plurality.training.errors import TrainingError
 from plurality.training.load import file_digest, load_rows
 from plurality.training.loaders.collect import Loaded, Record
 from plurality.training.loaders.leaks import leaks
 from plurality.training.loaders.registry import DataSet
 from plurality.training.loaders.sources import Origin, Source, read
-from plurality.training.rows import PreferenceRow
-from plurality.training.split import PARTS, Shares, counts, deduplicate, hold_out, prompt_key, split, text_key
+from plurality.training.split import PARTS, Shares, counts, deduplicate, hold_out, split
 from service.bundle.files import replace_file
 
 CARD, DETAILS = "card.json", "details.jsonl"
@@ -34,6 +35,8 @@ IN_TEST, NEAR_TEST = "prompt is in the official test split", "conversation or po
 EXCLUDED, TIE = "prompt is in an excluded file", "a tie (--ties drop)"
 Track = Callable[[Iterable[Record], str, int], Iterable[Record]]
 Label = Literal["as-given", "majority", "one"]
+"""Of a pair with several judgements."""
+Ties = Literal["keep", "drop"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class Plan:
     shares: Shares | None = None
     """Of train, validation and test; None: the set's own default."""
     seed: int = 0
-    ties: Literal["keep", "drop"] = "keep"
+    ties: Ties = "keep"
     label: Label = "as-given"
     exclude: tuple[Path, ...] = ()
     """Canonical files whose prompts must not be here, such as those of an evaluation."""
@@ -108,7 +111,7 @@ def _renamed(loaded: Loaded) -> Loaded:
 
 
 def _parts(plan: Plan, pool: Loaded, test: Loaded, account: _Account) -> dict[str, list[PreferenceRow]]:
-    excluded = {prompt_key(row) for path in plan.exclude for row in load_rows(path)}
+    excluded = {row.prompt_key for path in plan.exclude for row in load_rows(path)}
     kept = {}
     for name, loaded in (("pool", pool), ("test", test)):
         unique = deduplicate(loaded.rows)
@@ -117,7 +120,7 @@ def _parts(plan: Plan, pool: Loaded, test: Loaded, account: _Account) -> dict[st
         rows, out = hold_out(unique.rows, excluded)
         account.dropped += Counter({EXCLUDED: len(out)})
         kept[name] = _labeled(plan, rows, account)
-    rows, out = hold_out(kept["pool"], {prompt_key(row) for row in kept["test"]})
+    rows, out = hold_out(kept["pool"], {row.prompt_key for row in kept["test"]})
     taken = {text_key(test.groups[row.id]) for row in kept["test"] if row.id in test.groups}
     clear = [row for row in rows if row.id not in pool.groups or text_key(pool.groups[row.id]) not in taken]
     account.dropped += Counter({IN_TEST: len(out), NEAR_TEST: len(rows) - len(clear)})

@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
+from plurality.core.rows import Turn
 from plurality.training.loaders.collect import Collector, Loaded, Record, number_of, numbered, preferred, text_of
-from plurality.training.rows import Turn
 
 EMPTY = "EMPTY STRING"
 UNKNOWN_HISTORY = "an earlier turn has no single chosen answer"

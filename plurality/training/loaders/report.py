@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from plurality.training.rows import PreferenceRow
-from plurality.training.split import deduplicate, prompt_key, turns
+from plurality.core.rows import PreferenceRow
+from plurality.training.split import deduplicate, turns
 
 CONTESTED = 0.25
 """A pair is contested where the vote fraction lies within this of one half."""
@@ -47,7 +47,7 @@ def describe(rows: Sequence[PreferenceRow]) -> FileReport:
     voted = [row.votes for row in rows if row.votes]
     return FileReport(
         rows=len(rows),
-        prompts=len({prompt_key(row) for row in rows}),
+        prompts=len({row.prompt_key for row in rows}),
         duplicates=unique.merged,
         contradictions=unique.contradicted,
         same_answers=sum(row.response_a.strip() == row.response_b.strip() for row in rows),

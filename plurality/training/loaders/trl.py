@@ -13,6 +13,7 @@ details.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from plurality.core.rows import Turn
 from plurality.training.loaders import hh
 from plurality.training.loaders.collect import (
     Collector,
@@ -24,7 +25,6 @@ from plurality.training.loaders.collect import (
     number_of,
     numbered,
 )
-from plurality.training.rows import Turn
 
 PLAIN = "plain texts without a prompt: prompt and answer cannot be told apart"
 NO_TEXT = "a message is not text, or its role is none of system, user, assistant"
@@ -128,7 +128,7 @@ def _conversations(prompt: Any, chosen: list[Turn], rejected: list[Turn]) -> tup
 
 
 def _context(prompt: Any, before: tuple[Turn, ...]) -> Context:
-    """Of an explicit prompt and what stands before the answers: they say the same, or one goes on from the other."""
+    """Merge an explicit prompt with the turns before the answers: they are equal, or one continues the other."""
     if prompt is None:
         if not before:
             raise _Unusable(PLAIN)

@@ -8,6 +8,7 @@ sides stay together (`group`).
 from collections import Counter
 from collections.abc import Iterable
 
+from plurality.core.rows import Votes
 from plurality.training.loaders.collect import (
     Collector,
     Loaded,
@@ -18,7 +19,6 @@ from plurality.training.loaders.collect import (
     numbered,
     text_of,
 )
-from plurality.training.rows import Votes
 
 PROMPT = "Debate: {title}\nGive a convincing argument for this side: {stance}"
 _VALUES = {"a1", "a2", "equal"}

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from plurality.core.rows import Votes
 from plurality.training.loaders.collect import (
     Collector,
     Loaded,
@@ -20,7 +21,6 @@ from plurality.training.loaders.collect import (
     numbered,
     text_of,
 )
-from plurality.training.rows import Votes
 
 Pair = tuple[int, str, str]
 MISSING = "question or answer is missing from the files"

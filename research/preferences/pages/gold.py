@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from plurality.core.rows import PreferenceRow
 from plurality.stats import Interval, l1, pearson
 from plurality.training.margins import contradicted
-from plurality.training.rows import PreferenceRow
 from research.preferences import gold
 from research.preferences.baseline import length_baseline
 from research.preferences.figures import STATISTICS, Judged, Resampled, vote_floor
@@ -175,5 +175,5 @@ def _more_votes(found: Mapping[str, Mapping[str, Resampled]]) -> str:
     ]  # fmt: skip
     return (
         "Is it the share, or only that four votes say more than one? soft − bt-majority, both from the same four "
-        f"votes: {'; '.join(lines)}. The paper's margin is `margin` (unsigned)."
+        f"votes: {'; '.join(lines)}. The paper's margin is `margin` (policy `paper`)."
     )

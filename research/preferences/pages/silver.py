@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from model_export.fit_calibration import probabilities
+from plurality.core.rows import PreferenceRow
 from plurality.stats import Interval, l1, pearson
 from plurality.training.margins import contradicted
-from plurality.training.rows import PreferenceRow
-from plurality.training.split import prompt_key
 from research.preferences import silver
 from research.preferences.baseline import length_baseline
 from research.preferences.figures import (
@@ -73,7 +72,7 @@ def _section(
     floor = vote_floor(judged["bt"], votes)
     trained = {key: {model: of[model] for model in of if model in silver.OBJECTIVES} for key, of in differences.items()}
     return [
-        f"## {name}: {len(rows):,} pairs on {len({prompt_key(row) for row in rows})} prompts, "
+        f"## {name}: {len(rows):,} pairs on {len({row.prompt_key for row in rows})} prompts, "
         f"{int(np.median(votes))} votes in the median",
         table(["objective", *_SHOWN, "L1 of σ(Δ) as trained"],
               [[model, *(shown(found[model][key].interval) for key in _SHOWN), shown(raw[model])] for model in judged]),
@@ -153,4 +152,4 @@ def _about(known: silver.Silver, cut: float) -> str:
 
 def _length(known: silver.Silver, name: str) -> Judged:
     test = known.people[name]
-    return length_baseline([(with_one_voter(known.train, 0), test)], [prompt_key(row) for row in test])
+    return length_baseline([(with_one_voter(known.train, 0), test)], [row.prompt_key for row in test])

@@ -38,7 +38,7 @@ def pairs(store: Path, count: int = 36) -> list[dict[str, Any]]:
     found = labeled_pairs(store.parent / "checkpoint-one-0", count, seed=5)
     return [
         {
-            "id": f"q{i}", "source": SOURCES[i % 3], "prompt": text(pair.prompt), "response_a": pair.response_a,
+            "id": f"q{i}", "source": SOURCES[i % 3], "prompt": text(pair.context), "response_a": pair.response_a,
             "response_b": pair.response_b, "label": float(pair.label > 0.5), "true_preference": pair.label,
         }
         for i, pair in enumerate(found)
@@ -146,7 +146,7 @@ def test_help_teaches() -> None:
 def test_calibrated_on_the_same_pairs(store: Path, tmp_path: Path) -> None:
     """Evaluating on the pairs that calibrated a version is said to flatter it."""
     rows = [
-        {"prompt": text(p.prompt), "response_a": p.response_a, "response_b": p.response_b, "label": p.label}
+        {"prompt": text(p.context), "response_a": p.response_a, "response_b": p.response_b, "label": p.label}
         for p in labeled_pairs(store.parent / "checkpoint-one-0", 60)
     ]
     data = write_jsonl(tmp_path / "held-out.jsonl", rows)

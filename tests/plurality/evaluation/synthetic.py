@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plurality.core.rows import PreferenceRow
 from plurality.evaluation.evaluate import Predictions
 from plurality.evaluation.sample import Sample, make_sample
 from plurality.synthetic.population import ATTRIBUTES, make_population
-from plurality.training.rows import PreferenceRow
 from tests.plurality.training.data import row
 
 Array = NDArray[np.float64]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from plurality.core.rows import PreferenceRow
 from plurality.evaluation.baselines import baseline_predictions, fit_logistic, folds, format_features, length_features
-from plurality.training.rows import PreferenceRow
 from tests.plurality.evaluation.synthetic import Array
 from tests.plurality.training.data import row
 

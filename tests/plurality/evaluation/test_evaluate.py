@@ -10,10 +10,10 @@ import pytest
 
 from model_export.checkpoint import open_checkpoint
 from model_export.errors import ExportError
+from plurality.core.rows import PreferenceRow
 from plurality.evaluation.evaluate import predict, score_by, score_rows
 from plurality.stats.calibration import ece, ece_noise_floor, l1
 from plurality.stats.correlation import pearson
-from plurality.training.rows import PreferenceRow
 from service.bundle.calibrate import sigmoid
 from service.bundle.manifest import Calibration, CalibrationQuality
 from service.bundle.open import LoadedModel, score_now
@@ -131,7 +131,7 @@ def test_probabilities_follow_rewards() -> None:
     found = predict(model, rows)
     rewards = [
         outcome.value if isinstance(outcome, Reward) else math.nan
-        for outcome in score_now(model, [item for entry in rows for item in entry.as_pair().items])
+        for outcome in score_now(model, [item for entry in rows for item in entry.pair.items])
     ]
     margins = [a - b for a, b in zip(rewards[::2], rewards[1::2], strict=True)]
     assert found.margin.tolist() == margins
@@ -168,7 +168,7 @@ def test_swapped_pair(tmp_path: Path) -> None:
     """On a real model, swapping the answers turns the margin round and the probability into its complement."""
     checkpoint = open_checkpoint(str(build_tiny_checkpoint("bert", tmp_path / "bert")))
     rows = [PreferenceRow.model_validate(raw) for raw in planted(4)]
-    logits = checkpoint.logits(checkpoint.encode([item for entry in rows for item in entry.as_pair().items]))
+    logits = checkpoint.logits(checkpoint.encode([item for entry in rows for item in entry.pair.items]))
     backend = ScriptedBackend()
     model = loaded(backend)
     real = iter(logits + [logits[i ^ 1] for i in range(len(logits))])

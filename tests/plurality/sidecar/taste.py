@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from plurality.training.rows import PreferenceRow, Votes
+from plurality.core.rows import PreferenceRow, Votes
 from service.bundle.calibrate import sigmoid
 from service.feedback.database import FeedbackStore
 from tests.tiny import build_tiny_checkpoint, publish_tiny

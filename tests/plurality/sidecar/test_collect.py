@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plurality.core.rows import PreferenceRow, Turn
 from plurality.sidecar.collect import Collected, collect, hash_position, split_rows
 from plurality.training.errors import TrainingError
 from plurality.training.load import load_rows
-from plurality.training.rows import PreferenceRow, Turn
-from plurality.training.split import prompt_key
 
 
 def row(prompt: str, number: int = 0, *, source: str = "votes") -> PreferenceRow:
@@ -38,11 +37,11 @@ def test_no_prompt_is_trained_on_and_judged_and_no_vote_is_lost(
         held_out=[row(prompt, source="held") for prompt in held],
         share=share,
     )
-    uses = [{prompt_key(entry) for entry in part} for part in (split.train, split.calibrate, split.evaluate)]
+    uses = [{entry.prompt_key for entry in part} for part in (split.train, split.calibrate, split.evaluate)]
     assert len(uses[0] | uses[1] | uses[2]) == sum(map(len, uses))
     kept = [entry.id for part in (split.train, split.calibrate, split.evaluate) for entry in part]
     assert {entry.id for entry in rows} <= set(kept)
-    assert {prompt_key(row(prompt)) for prompt in held} <= uses[1] | uses[2]
+    assert {row(prompt).prompt_key for prompt in held} <= uses[1] | uses[2]
 
 
 @given(prompts=PROMPTS, later=PROMPTS)
@@ -69,8 +68,8 @@ def test_what_judges_in_any_cycle_was_trained_on_in_none_before(
     more = [*known, *(said_as_messages(prompt) for prompt in [*later, *base])]
     first = split_rows(known, base=always, held_out=never, share=share)
     second = split_rows(more, base=always, held_out=never, share=share)
-    trained = {prompt_key(entry) for entry in [*first.train, *second.train]}
-    assert not trained & {prompt_key(entry) for entry in [*second.calibrate, *second.evaluate]}
+    trained = {entry.prompt_key for entry in [*first.train, *second.train]}
+    assert not trained & {entry.prompt_key for entry in [*second.calibrate, *second.evaluate]}
 
 
 def test_a_prompt_is_one_however_it_is_written() -> None:

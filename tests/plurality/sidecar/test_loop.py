@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from plurality.core.rows import PreferenceRow, Votes
 from plurality.evaluation.evaluate import predict
 from plurality.sidecar.config import read_config
 from plurality.sidecar.cycle import REPORT
@@ -14,7 +15,6 @@ from plurality.sidecar.files import lease
 from plurality.sidecar.loop import Sidecar
 from plurality.sidecar.telemetry import Telemetry
 from plurality.training.errors import TrainingError
-from plurality.training.rows import PreferenceRow, Votes
 from service.bundle.open import load_model
 from service.bundle.pointer import read_pointer
 from service.bundle.pointer_writer import set_aliases, writer

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from plurality.core.rows import PreferenceRow
 from plurality.training.config import TrainConfig
-from plurality.training.rows import PreferenceRow
 
 GOOD, BAD = "this one is about all of their work", "no"
 """A planted signal: what the better answer ends with, and the worse one."""

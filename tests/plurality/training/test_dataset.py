@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from model_export.checkpoint import Checkpoint, open_checkpoint
+from plurality.core.rows import PreferenceRow
 from plurality.training.dataset import Collator, PairDataset
 from plurality.training.errors import BadRow, DataError, TrainingError
 from plurality.training.objectives import PairTargets
-from plurality.training.rows import PreferenceRow
-from plurality.training.targets import Recipe
+from plurality.training.targets import ObjectiveSpec
 from service.domain import Encoding
 from tests.plurality.training.data import planted, row
 from tests.tiny import build_tiny_checkpoint
@@ -39,8 +39,8 @@ def checkpoint(request: pytest.FixtureRequest, bert: Checkpoint, llama: Checkpoi
     return {"bert": bert, "llama": llama}[request.param]
 
 
-def dataset(rows: list[PreferenceRow], checkpoint: Checkpoint, recipe: Recipe = Recipe()) -> PairDataset:  # noqa: B008
-    return PairDataset(rows, checkpoint.tokenizer, recipe, source="rows")
+def dataset(rows: list[PreferenceRow], checkpoint: Checkpoint, spec: ObjectiveSpec = ObjectiveSpec()) -> PairDataset:  # noqa: B008
+    return PairDataset(rows, checkpoint.tokenizer, spec, source="rows")
 
 
 def test_same_ids_as_service(checkpoint: Checkpoint) -> None:
@@ -49,13 +49,13 @@ def test_same_ids_as_service(checkpoint: Checkpoint) -> None:
              {"role": "user", "content": "three"}]  # fmt: skip
     rows = [*ROWS, row(prompt=None, messages=turns), row(prompt="", response_a="")]
     for source, example in zip(rows, dataset(rows, checkpoint).examples, strict=True):
-        a, b = checkpoint.tokenizer.encode(source.as_pair().items)
+        a, b = checkpoint.tokenizer.encode(source.pair.items)
         assert (example.a, example.b) == (a, b)
 
 
 def test_label_and_margin(bert: Checkpoint) -> None:
     """An example keeps its row's label, not the vote fraction; the margin only under the margin objective."""
-    plain, margin = dataset(ROWS, bert), dataset(ROWS, bert, Recipe("margin"))
+    plain, margin = dataset(ROWS, bert), dataset(ROWS, bert, ObjectiveSpec("margin"))
     assert [example.label for example in plain.examples] == [entry.label for entry in ROWS]
     assert {example.target.margin for example in plain.examples} == {0.0}
     assert [e.target.margin for e in margin.examples] == pytest.approx([0.4 if entry.label else 0.6 for entry in ROWS])
@@ -83,7 +83,7 @@ def test_layout(checkpoint: Checkpoint) -> None:
 def test_columns(bert: Checkpoint) -> None:
     """Label, target, margin, weight and source come out as they went in, each in its own column."""
     rows = [row(votes={"a": 9, "b": 1}, source="x"), row(label=0.0, votes={"a": 4, "b": 6}, source="y")]
-    margin, soft, scaled = (dataset(rows, bert, Recipe(name)) for name in ("margin", "soft", "scaled-bt"))
+    margin, soft, scaled = (dataset(rows, bert, ObjectiveSpec(name)) for name in ("margin", "soft", "scaled-bt"))
     assert margin.sources == ("x", "y")
     assert margin.source_ids == [0, 1]
     columns = [PairTargets.of(Collator(bert.format, s.sources)(s.examples)["labels"]) for s in (margin, soft, scaled)]
@@ -98,14 +98,14 @@ def test_contradictions_counted(bert: Checkpoint) -> None:
     """Pairs whose judges reject the label are counted; `drop` leaves them out of training, not out of validation."""
     against = row(votes={"a": 1, "b": 9}, source="only here")
     rows = [row(votes={"a": 9, "b": 1}), against, row(votes={"a": 5, "b": 5})]
-    recipe = Recipe("margin", "drop")
-    kept = dataset(rows, bert, recipe)
+    spec = ObjectiveSpec("margin", "drop")
+    kept = dataset(rows, bert, spec)
     assert (len(kept), kept.judged, kept.contradicted, kept.dropped) == (2, 3, 1, 1)
     assert kept.sources == ("unknown",)
-    validation = PairDataset(rows, bert.tokenizer, recipe, source="rows", keep_dropped=True)
+    validation = PairDataset(rows, bert.tokenizer, spec, source="rows", keep_dropped=True)
     assert [example.target.weight for example in validation.examples] == [1.0, 0.0, 1.0]
     with pytest.raises(TrainingError, match="leaves no pairs"):
-        dataset([against], bert, recipe)
+        dataset([against], bert, spec)
 
 
 def test_padding(checkpoint: Checkpoint) -> None:

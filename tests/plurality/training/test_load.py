@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from plurality.core.rows import PreferenceRow
 from plurality.training.errors import BadRow, DataError, TrainingError
 from plurality.training.load import file_digest, load_rows
-from plurality.training.rows import PreferenceRow
 from tests.plurality.training.data import planted, raw_row, write_jsonl
 
 MIXED = [

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from plurality.core.rows import Votes
 from plurality.training.errors import BadRow, DataError
 from plurality.training.margins import contradicted, paper_margin, row_margins
-from plurality.training.rows import Votes
 from tests.plurality.training.data import row
 
 
@@ -52,7 +52,7 @@ def test_missing_both_named() -> None:
     assert caught.value.rows == tuple(BadRow(i, "neither votes nor margin") for i in (1, 3))
 
 
-def test_unsigned() -> None:
+def test_paper() -> None:
     """Judges unanimous against the label give the full margin, as in the paper."""
     assert row_margins([row(label=1.0, votes={"a": 0, "b": 10})], source="x") == [1.0]
 

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from model_export.checkpoint import Checkpoint, open_checkpoint
+from plurality.core.rows import PreferenceRow
 from plurality.training.dataset import Collator, PairDataset
 from plurality.training.errors import TrainingError
 from plurality.training.head import HeadInputs, find_head
 from plurality.training.more import GAP, LAMBDA, LOSS, NORM, More, head_gradient_sums
 from plurality.training.objectives import PairTargets, batch_losses
-from plurality.training.rows import PreferenceRow
-from plurality.training.targets import Recipe
+from plurality.training.targets import ObjectiveSpec
 from tests.plurality.training.data import planted
 from tests.tiny import KINDS, build_tiny_checkpoint
 
@@ -64,7 +64,7 @@ def batch_of(checkpoint: Checkpoint, count: int = 9) -> dict[str, Tensor]:
         PreferenceRow.model_validate(raw | {"source": SOURCES[index % 3]})
         for index, raw in enumerate(planted(count, votes=True))
     ]
-    pairs = PairDataset(rows, checkpoint.tokenizer, Recipe("margin"), source="rows")
+    pairs = PairDataset(rows, checkpoint.tokenizer, ObjectiveSpec("margin"), source="rows")
     return Collator(checkpoint.format, pairs.sources)(pairs.examples)
 
 

@@ -13,11 +13,11 @@ from plurality.training.objectives import (
     batch_losses,
     loss_slopes,
     pair_losses,
-    pairwise_loss,
-    rewards_to_gap,
-    rewards_to_sum,
+    reward_diffs,
+    reward_sums,
 )
 from service.bundle.calibrate import sigmoid
+from tests.plurality.training.loss import mean_loss
 
 exact = hypothesis_settings(max_examples=200)
 gaps = st.floats(-30, 30)
@@ -25,7 +25,7 @@ unit = st.floats(0, 1)
 
 
 def loss(gap: float, label: float, margin: float) -> float:
-    return float(pairwise_loss(*(torch.tensor([value], dtype=torch.float64) for value in (gap, label, margin))))
+    return float(mean_loss(*(torch.tensor([value], dtype=torch.float64) for value in (gap, label, margin))))
 
 
 def log_sigmoid(x: float) -> float:
@@ -54,7 +54,7 @@ def test_gradient(gap: float, target: float, margin: float, weight: float) -> No
     """Autograd gives dL/dΔ = w[(1 − q̃)σ(Δ + m) − q̃σ(m − Δ)], and so does the closed form."""
     variable = torch.tensor([gap], dtype=torch.float64, requires_grad=True)
     fixed = [torch.tensor([value], dtype=torch.float64) for value in (target, margin, weight)]
-    (gradient,) = torch.autograd.grad(pairwise_loss(variable, *fixed), variable)
+    (gradient,) = torch.autograd.grad(mean_loss(variable, *fixed), variable)
     expected = weight * ((1 - target) * sigmoid(gap + margin) - target * sigmoid(margin - gap))
     assert float(gradient) == pytest.approx(expected, abs=1e-12)
     assert float(loss_slopes(variable.detach(), *fixed)) == pytest.approx(expected, abs=1e-12)
@@ -70,8 +70,8 @@ def test_centering(first: float, second: float, target: float, centering: float)
     plain, whole = (batch_losses(reward, targets, centering=c).sum() for c in (0.0, centering))
     assert float((whole - plain).detach()) == pytest.approx(centering * (first + second) ** 2, abs=1e-9)
     (gradient,) = torch.autograd.grad(whole, reward)
-    slope = float(loss_slopes(rewards_to_gap(reward.detach()), target * one, zero))
-    pull = 2 * centering * float(rewards_to_sum(reward.detach()))
+    slope = float(loss_slopes(reward_diffs(reward.detach()), target * one, zero))
+    pull = 2 * centering * float(reward_sums(reward.detach()))
     assert gradient.tolist() == pytest.approx([slope + pull, -slope + pull], abs=1e-9)
 
 
@@ -83,7 +83,7 @@ def test_weight(gap: float, target: float, margin: float, weight: float) -> None
     weights = torch.tensor([weight, 0.0], dtype=torch.float64)
     expected = weight * loss(gap, target, margin)
     assert pair_losses(gaps_B, target_B, margin_B, weights).tolist() == pytest.approx([expected, 0.0], abs=1e-9)
-    assert float(pairwise_loss(gaps_B, target_B, margin_B, weights)) == pytest.approx(expected / 2, abs=1e-9)
+    assert float(mean_loss(gaps_B, target_B, margin_B, weights)) == pytest.approx(expected / 2, abs=1e-9)
 
 
 @exact
@@ -97,7 +97,7 @@ def test_order_of_pair(gap: float, label: float, margin: float) -> None:
 @given(st.lists(st.tuples(gaps, unit, unit), min_size=1, max_size=8))
 def test_mean_of_pairs(pairs: list[tuple[float, float, float]]) -> None:
     """A batch's loss is the mean of its pairs' losses: no pair meets another's margin."""
-    together = pairwise_loss(*(torch.tensor(column, dtype=torch.float64) for column in zip(*pairs, strict=True)))
+    together = mean_loss(*(torch.tensor(column, dtype=torch.float64) for column in zip(*pairs, strict=True)))
     assert float(together) == pytest.approx(sum(loss(*pair) for pair in pairs) / len(pairs), abs=1e-12)
 
 
@@ -105,7 +105,7 @@ def test_mean_of_pairs(pairs: list[tuple[float, float, float]]) -> None:
 def test_finite_far_out(gap: float) -> None:
     """Far out the loss is linear, not infinite, and its gradient is a number, in float32 too."""
     variable = torch.tensor([gap], requires_grad=True)
-    value = pairwise_loss(variable, torch.tensor([0.5]), torch.tensor([1.0]))
+    value = mean_loss(variable, torch.tensor([0.5]), torch.tensor([1.0]))
     value.backward()  # type: ignore[no-untyped-call]
     assert math.isfinite(value.item())
     assert variable.grad is not None
@@ -119,15 +119,15 @@ def test_shapes_refused(wrong: int, shape: tuple[int, ...]) -> None:
     tensors = [torch.zeros(4)] * 4
     tensors[wrong] = torch.zeros(shape)
     with pytest.raises(ValueError, match="shapes differ"):
-        pairwise_loss(*tensors)
+        mean_loss(*tensors)
 
 
 def test_columns_refused() -> None:
     """[B, 1] three times is refused too: all pairs are one dimension."""
     with pytest.raises(ValueError, match="shapes differ"):
-        pairwise_loss(*[torch.zeros(4, 1)] * 3)
+        mean_loss(*[torch.zeros(4, 1)] * 3)
 
 
 def test_rewards_to_gap() -> None:
     """All a's, then all b's: pair i is rows i and B + i."""
-    assert rewards_to_gap(torch.tensor([1.0, 2.0, 3.0, 10.0, 20.0, 30.0])).tolist() == [-9.0, -18.0, -27.0]
+    assert reward_diffs(torch.tensor([1.0, 2.0, 3.0, 10.0, 20.0, 30.0])).tolist() == [-9.0, -18.0, -27.0]

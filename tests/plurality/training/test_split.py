@@ -6,19 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plurality.core.pairs import normalize, text_key
+from plurality.core.rows import PreferenceRow, Votes
 from plurality.training.errors import TrainingError
 from plurality.training.loaders.leaks import LONG, leaks
-from plurality.training.rows import PreferenceRow, Votes
 from plurality.training.split import (
     PARTS,
     counts,
     deduplicate,
     hold_out,
     mirrored,
-    normalize,
-    prompt_key,
     split,
-    text_key,
 )  # fmt: skip
 from tests.plurality.training.data import row
 
@@ -124,14 +122,14 @@ def test_prompt_and_message_are_the_same_context() -> None:
     """A plain prompt and the same as one message of the user are one prompt."""
     plain = row(id="1", prompt="Is it late?")
     chat = row(id="2", prompt=None, messages=[{"role": "user", "content": "Is it late?"}])
-    assert prompt_key(plain) == prompt_key(chat)
+    assert plain.prompt_key == chat.prompt_key
     assert deduplicate([plain, chat]).merged == 1
 
 
 def test_roles_and_turns_count() -> None:
     """The same words by another speaker, or cut into other turns, are another context."""
     keys = {
-        prompt_key(row(prompt=None, messages=[{"role": role, "content": text} for role, text in turns]))
+        row(prompt=None, messages=[{"role": role, "content": text} for role, text in turns]).prompt_key
         for turns in (
             [("user", "a b")], [("system", "a b")], [("user", "a"), ("user", "b")], [("user", "a"), ("assistant", "b")],
         )
@@ -143,7 +141,7 @@ def test_roles_and_turns_count() -> None:
 def test_normalized_texts_are_the_same(other: str) -> None:
     """Case, white space and compatibility forms do not make a prompt new."""
     assert normalize(other) == normalize("Is it late?")
-    assert prompt_key(row(prompt=other)) == prompt_key(row(prompt="Is it late?"))
+    assert row(prompt=other).prompt_key == row(prompt="Is it late?").prompt_key
 
 
 @EASY
@@ -153,7 +151,7 @@ def test_split_by_prompt(rows: list[PreferenceRow], seed: int, chance: random.Ra
     base = [row(id=f"base {i}", prompt=f"base {i}") for i in range(60)]
     parts = split(rows + base, SHARES, seed=seed)
     assert canonical([entry for part in parts.values() for entry in part]) == canonical(rows + base)
-    prompts = [{prompt_key(entry) for entry in parts[part]} for part in PARTS]
+    prompts = [{entry.prompt_key for entry in parts[part]} for part in PARTS]
     assert len(set.union(*prompts)) == sum(map(len, prompts))
     shuffled = rows + base
     chance.shuffle(shuffled)
@@ -187,7 +185,7 @@ def test_same_question_is_never_on_both_sides() -> None:
     """Not the tail of the file: rows of one question lie far apart, and still on one side."""
     rows = [row(id=str(i), prompt=f"question {i % 40}") for i in range(400)]
     parts = split(rows, SHARES)
-    assert not {prompt_key(r) for r in parts["train"]} & {prompt_key(r) for r in parts["test"]}
+    assert not {r.prompt_key for r in parts["train"]} & {r.prompt_key for r in parts["test"]}
 
 
 def test_groups_stay_together() -> None:
@@ -221,7 +219,7 @@ def test_no_share_no_rows() -> None:
 def test_hold_out() -> None:
     """Rows whose prompt is held out leave, and are given back to be counted."""
     rows = many(6)
-    kept, out = hold_out(rows, {prompt_key(rows[0])})
+    kept, out = hold_out(rows, {rows[0].prompt_key})
     assert ([entry.id for entry in kept], [entry.id for entry in out]) == (["r3", "r4", "r5"], ["r0", "r1", "r2"])
 
 

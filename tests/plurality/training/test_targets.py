@@ -6,19 +6,19 @@ from typing import Any, get_args
 
 import pytest
 
+from plurality.core.rows import PreferenceRow
 from plurality.training.errors import BadRow, DataError
 from plurality.training.margins import MarginPolicy
 from plurality.training.objectives import Objective
-from plurality.training.rows import PreferenceRow
-from plurality.training.targets import Recipe, Target, targets_for
+from plurality.training.targets import ObjectiveSpec, Target, targets_for
 from service.bundle.manifest import Manifest
 from tests.plurality.training.data import row
 
 AGREED, REJECTED = {"a": 9, "b": 1}, {"a": 1, "b": 9}
 
 
-def only(recipe: Recipe, **changes: Any) -> Target:
-    (target,) = targets_for(recipe, [row(**changes)], source="x")
+def only(spec: ObjectiveSpec, **changes: Any) -> Target:
+    (target,) = targets_for(spec, [row(**changes)], source="x")
     return target
 
 
@@ -31,64 +31,64 @@ def judge(q: float) -> dict[str, Any]:
 def test_baseline_reads_labels_only() -> None:
     """The baseline ignores votes, margins and judges."""
     rows = [row(votes=REJECTED, margin=0.5), row(label=0.0), row(label=0.25, judge=judge(0.9))]
-    assert targets_for(Recipe(), rows, source="x") == [Target(1.0), Target(0.0), Target(0.25)]
+    assert targets_for(ObjectiveSpec(), rows, source="x") == [Target(1.0), Target(0.0), Target(0.25)]
 
 
 @pytest.mark.parametrize(
     ("policy", "agreed", "rejected"),
-    [("unsigned", 0.8, 0.8), ("clamp", 0.8, 0.0), ("signed", 0.8, -0.8)],
+    [("paper", 0.8, 0.8), ("clamp", 0.8, 0.0), ("signed", 0.8, -0.8)],
 )
 def test_margin_policies(policy: MarginPolicy, agreed: float, rejected: float) -> None:
     """Where nine of ten reject the label: the paper's full margin, none, or a negative one; for label b likewise."""
     for label, votes, expected in (
         (1.0, AGREED, agreed), (1.0, REJECTED, rejected), (0.0, REJECTED, agreed), (0.0, AGREED, rejected),
     ):  # fmt: skip
-        target = only(Recipe("margin", policy), label=label, votes=votes)
-        assert (target.target, target.weight, target.dropped) == (label, 1.0, False)
+        target = only(ObjectiveSpec("margin", policy), label=label, votes=votes)
+        assert (target.target, target.weight, target.keep) == (label, 1.0, True)
         assert target.margin == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("objective", ["margin", "scaled-bt"])
 def test_drop(objective: Objective) -> None:
     """Drop leaves out the contradicted and keeps all else as it is, even votes included."""
-    recipe = Recipe(objective, "drop")
-    assert only(recipe, votes=REJECTED) == Target(1.0, weight=0.0, dropped=True)
-    assert only(recipe, votes=AGREED) == only(Recipe(objective), votes=AGREED)
-    assert not only(recipe, votes={"a": 5, "b": 5}).dropped
+    spec = ObjectiveSpec(objective, "drop")
+    assert only(spec, votes=REJECTED) == Target(1.0, weight=0.0, keep=False)
+    assert only(spec, votes=AGREED) == only(ObjectiveSpec(objective), votes=AGREED)
+    assert only(spec, votes={"a": 5, "b": 5}).keep
 
 
 @pytest.mark.parametrize("policy", ["clamp", "signed", "drop"])
 def test_tie_has_no_side(policy: MarginPolicy) -> None:
     """A tie as label agrees with nobody: no margin, and nothing dropped; only the paper's keeps its size."""
-    assert only(Recipe("margin", policy), label=0.5, votes=AGREED) == Target(0.5, margin=0.0)
-    assert only(Recipe("margin"), label=0.5, votes=AGREED).margin == pytest.approx(0.8)
+    assert only(ObjectiveSpec("margin", policy), label=0.5, votes=AGREED) == Target(0.5, margin=0.0)
+    assert only(ObjectiveSpec("margin"), label=0.5, votes=AGREED).margin == pytest.approx(0.8)
 
 
 def test_own_margin_with_direction() -> None:
     """A row's own margin is the size, its votes say the direction."""
-    assert only(Recipe("margin", "signed"), margin=0.3, votes=REJECTED).margin == -0.3
-    assert only(Recipe("margin", "clamp"), margin=0.3, votes=AGREED).margin == 0.3
+    assert only(ObjectiveSpec("margin", "signed"), margin=0.3, votes=REJECTED).margin == -0.3
+    assert only(ObjectiveSpec("margin", "clamp"), margin=0.3, votes=AGREED).margin == 0.3
 
 
 def test_direction_of_a_language_model() -> None:
     """A margin that `plurality judge` wrote has the direction of its q, whatever people voted; else people's counts."""
-    signed = Recipe("margin", "signed")
+    signed = ObjectiveSpec("margin", "signed")
     judged = judge(0.2)
     written = abs(2 * 0.2 - 1)
     assert only(signed, margin=written, judge=judged).margin == pytest.approx(-0.6)
     assert only(signed, margin=written, judge=judged, votes=AGREED).margin == pytest.approx(-0.6)
     assert only(signed, judge=judged).margin == pytest.approx(-0.6)
     assert only(signed, judge=judged, votes=AGREED).margin == pytest.approx(0.8)
-    assert only(Recipe("soft"), judge=judged).target == pytest.approx(0.2)
-    assert only(Recipe("soft"), judge=judged, votes=AGREED).target == pytest.approx(0.9)
+    assert only(ObjectiveSpec("soft"), judge=judged).target == pytest.approx(0.2)
+    assert only(ObjectiveSpec("soft"), judge=judged, votes=AGREED).target == pytest.approx(0.9)
 
 
 def test_margin_without_direction_refused() -> None:
     """A margin alone cannot say whether judges agree: every policy but the paper's names the row."""
     rows = [row(votes=AGREED), row(margin=0.5)]
-    assert [t.margin for t in targets_for(Recipe("margin"), rows, source="x")] == pytest.approx([0.8, 0.5])
+    assert [t.margin for t in targets_for(ObjectiveSpec("margin"), rows, source="x")] == pytest.approx([0.8, 0.5])
     with pytest.raises(DataError, match="no votes: a margin alone has no direction, which clamp needs") as caught:
-        targets_for(Recipe("margin", "clamp"), rows, source="x")
+        targets_for(ObjectiveSpec("margin", "clamp"), rows, source="x")
     assert [bad.line for bad in caught.value.rows] == [2]
 
 
@@ -97,31 +97,31 @@ def test_soft_needs_shares(objective: Objective) -> None:
     """One person's choice is no share of votes: such rows are named; a label that is a fraction is a share."""
     rows = [row(), row(label=0.7), row(votes=AGREED), row(label=0.0, margin=1.0), row(label=0.5)]
     with pytest.raises(DataError, match=f"the {objective} objective needs shares of votes") as caught:
-        targets_for(Recipe(objective), rows, source="x")
+        targets_for(ObjectiveSpec(objective), rows, source="x")
     assert caught.value.rows == tuple(BadRow(i, "no votes, and its label is a single choice") for i in (1, 4))
-    assert [t.target for t in targets_for(Recipe(objective), [rows[1], rows[4]], source="x")] == [0.7, 0.5]
+    assert [t.target for t in targets_for(ObjectiveSpec(objective), [rows[1], rows[4]], source="x")] == [0.7, 0.5]
 
 
 def test_scaled_bt() -> None:
     """The margin is a weight, and no margin in the sigmoid."""
-    target = only(Recipe("scaled-bt"), label=0.0, votes=REJECTED)
+    target = only(ObjectiveSpec("scaled-bt"), label=0.0, votes=REJECTED)
     assert (target.target, target.margin) == (0.0, 0.0)
     assert target.weight == pytest.approx(0.8)
-    assert only(Recipe("scaled-bt", "clamp"), votes=REJECTED).weight == 0.0
+    assert only(ObjectiveSpec("scaled-bt", "clamp"), votes=REJECTED).weight == 0.0
     with pytest.raises(DataError, match="the scaled-bt objective needs judgements"):
-        targets_for(Recipe("scaled-bt"), [row()], source="x")
+        targets_for(ObjectiveSpec("scaled-bt"), [row()], source="x")
 
 
 def test_names() -> None:
     """Old names stay; every combination has a name of its own that a manifest takes."""
-    assert [Recipe(name).name() for name in ("baseline", "margin", "soft")] == ["baseline", "margin", "soft"]
-    assert Recipe("margin", "clamp").name() == "margin-clamp"
-    assert Recipe().name(more=True) == "more+bt"
-    assert Recipe("margin", "signed").name(more=True, centering=True) == "more+margin-signed+centered"
-    assert Recipe().name(centering=True) == "bt+centered"
+    assert [ObjectiveSpec(name).name() for name in ("baseline", "margin", "soft")] == ["baseline", "margin", "soft"]
+    assert ObjectiveSpec("margin", "clamp").name() == "margin-clamp"
+    assert ObjectiveSpec().name(more=True) == "more+bt"
+    assert ObjectiveSpec("margin", "signed").name(more=True, centering=True) == "more+margin-signed+centered"
+    assert ObjectiveSpec().name(centering=True) == "bt+centered"
     pattern = next(m.pattern for m in Manifest.model_fields["objective"].metadata if getattr(m, "pattern", None))
     every = [
-        Recipe(objective, policy).name(more=more, centering=centering)
+        ObjectiveSpec(objective, policy).name(more=more, centering=centering)
         for objective, policy, more, centering in product(
             get_args(Objective), get_args(MarginPolicy), (False, True), (False, True)
         )
@@ -134,5 +134,5 @@ def test_rows_untouched() -> None:
     """Targets are made beside the rows."""
     rows = [row(votes=REJECTED)]
     before = [PreferenceRow.model_validate(entry.model_dump()) for entry in rows]
-    targets_for(Recipe("margin", "drop"), rows, source="x")
+    targets_for(ObjectiveSpec("margin", "drop"), rows, source="x")
     assert rows == before

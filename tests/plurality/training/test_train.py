@@ -88,7 +88,7 @@ def test_served_rewards_learned_too(learned: TrainResult, held_out: Path) -> Non
     """The saved model ranks the held-out pairs as the run's own validation says: the way to disk loses nothing."""
     checkpoint = open_checkpoint(str(learned.output))
     rows = load_rows(held_out)
-    logits = checkpoint.logits(checkpoint.encode([item for row in rows for item in row.as_pair().items]))
+    logits = checkpoint.logits(checkpoint.encode([item for row in rows for item in row.pair.items]))
     right = [(a > b) == (row.label == 1) for a, b, row in zip(logits[::2], logits[1::2], rows, strict=True)]
     assert sum(right) / len(rows) == pytest.approx(learned.validation["accuracy"], abs=1e-9)
 

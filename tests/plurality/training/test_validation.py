@@ -37,7 +37,7 @@ def test_by_source(run: Path) -> None:
     record = json.loads((run / TRAINING_RECORD).read_text())["training"]
     rows = load_rows(run.parent / "held-out.jsonl")
     checkpoint = open_checkpoint(str(run))
-    logits = checkpoint.logits(checkpoint.encode([item for row in rows for item in row.as_pair().items]))
+    logits = checkpoint.logits(checkpoint.encode([item for row in rows for item in row.pair.items]))
     gap = np.array(logits[::2]) - np.array(logits[1::2])
     label, source = np.array([row.label for row in rows]), np.array([row.source for row in rows])
     assert set(source) == {"small", "large", "unknown"}

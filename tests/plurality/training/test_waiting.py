@@ -55,6 +55,6 @@ def test_before_torch(words: tuple[str, ...], tmp_path: Path) -> None:
 )
 def test_what_openmp_does(chosen: dict[str, str], spins: str, tmp_path: Path) -> None:
     """torch's own OpenMP says how often a waiting thread looks again; what the user chose stays."""
-    done = run(("-c", "import plurality.training.rows, torch"), tmp_path, OMP_DISPLAY_ENV="VERBOSE", **chosen)
+    done = run(("-c", "import plurality.core.rows, torch"), tmp_path, OMP_DISPLAY_ENV="VERBOSE", **chosen)
     assert done.returncode == 0, done.stderr
     assert f"GOMP_SPINCOUNT = '{spins}'" in done.stderr

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from plurality.training.rows import PreferenceRow, Votes
+from plurality.core.rows import PreferenceRow, Votes
 from research.preferences import corpus as corpora
 from research.preferences.batches import Batches
 from research.preferences.fit import Settings, data_digest, score, train

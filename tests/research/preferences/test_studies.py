@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from plurality.core.rows import PreferenceRow, Votes
 from plurality.stats import UndefinedStatistic, l1, paired_cluster_bootstrap, pearson
-from plurality.training.rows import PreferenceRow, Votes
 from research.preferences import data
 from research.preferences.calibration import half
 from research.preferences.corpus import text_id, texts_of

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from plurality.core.errors import ConfigurationError
+from plurality.core.rows import PreferenceRow
 from plurality.training.load import load_rows
-from plurality.training.rows import PreferenceRow
 from service.app import Service
 from service.settings import Settings
 from tests.api import error_of, settings_for, with_api

@@ -1,7 +1,6 @@
 """The native API against a real exported model."""
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +70,7 @@ def test_preference(published: Path) -> None:
 def test_a_source_has_its_own_temperature(store: Path, tiny_checkpoint: Path) -> None:
     """Calibrated per source and served: the pair's source chooses, an unknown one gets the pooled temperature."""
     pairs = [
-        replace(pair, label=pair.label if i % 2 else 0.5 + 0.2 * (pair.label - 0.5), source="web" if i % 2 else "talk")
+        pair.model_copy(update={"source": "web"} if i % 2 else {"source": "talk", "label": 0.4 + 0.2 * pair.label})
         for i, pair in enumerate(labeled_pairs(tiny_checkpoint, 120, seed=3))
     ]
     recalibrate(store, "tiny", "stable", pairs, alias="stable", per_source=True)

@@ -9,11 +9,12 @@ from typing import cast
 import pytest
 from structlog.testing import capture_logs
 
+from plurality.core.pairs import ResponsePair
 from service.errors import InferenceFailed
 from service.experiments.definition import Experiment
 from service.experiments.predict import BATCH_VOTES, Predictor
 from service.feedback.database import FeedbackStore
-from service.feedback.records import Judged, JudgedPair, Vote
+from service.feedback.records import Judged, Vote
 from service.versions.live import Live
 from tests.fakes import ScriptedBackend
 from tests.service.experiments.shelf import MODEL, Stage, Times, experiment, stage
@@ -28,7 +29,7 @@ def predicted(store: FeedbackStore, versions: Sequence[str]) -> list[Judged]:
 
 
 def vote(number: int, *, prompt: str = "a b") -> Vote:
-    pair = JudgedPair(prompt, "c " * (number % 5 + 1), "d")
+    pair = ResponsePair(prompt, "c " * (number % 5 + 1), "d")
     return Vote(id=f"v{number}", pair=pair, share_a=1.0, voter="x", model=MODEL, created=CREATED + number)
 
 
@@ -137,7 +138,7 @@ def test_predictions_wait_for_room_and_the_database(tmp_path: Path) -> None:
 
 def test_one_vote_that_is_refused_takes_no_other_with_it(tmp_path: Path) -> None:
     """A text beyond the limits of a request: that vote is passed over, and the log says how many were."""
-    pair = JudgedPair("a", "c" * 200, "d")
+    pair = ResponsePair("a", "c" * 200, "d")
     long = Vote(id="long", pair=pair, share_a=1.0, voter="x", model=MODEL, created=CREATED + 2.5)
 
     async def story(on: Stage, predictor: Predictor, store: FeedbackStore) -> None:

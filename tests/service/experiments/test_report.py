@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plurality.core.pairs import ResponsePair
 from plurality.stats import brier, ece, nll, pairwise_accuracy, pearson
 from service.domain import Message
 from service.experiments.report import Report, build_report
 from service.experiments.rows import Counts
-from service.feedback.records import Judged, JudgedPair, Prediction
+from service.feedback.records import Judged, Prediction
 from tests.service.experiments.voting import NEW, OLD, judged, population
 
 steady = settings(max_examples=15)
@@ -111,7 +112,7 @@ def test_order_and_writing_do_not_matter(turns: list[bool], seed: int) -> None:
 
 
 def _turned(row: Judged) -> Judged:
-    pair = JudgedPair(row.vote.pair.prompt, row.vote.pair.response_b, row.vote.pair.response_a)
+    pair = ResponsePair(row.vote.pair.prompt, row.vote.pair.response_b, row.vote.pair.response_a)
     said = {
         digest: Prediction(found.reward_b, found.reward_a, 1 - found.probability)
         for digest, found in row.predictions.items()

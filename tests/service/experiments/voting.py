@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from service.feedback.records import Judged, JudgedPair, Prediction, Vote
+from plurality.core.pairs import ResponsePair
+from service.feedback.records import Judged, Prediction, Vote
 
 OLD, NEW = "a" * 64, "b" * 64
 
@@ -25,7 +26,7 @@ def judged(
     responses: tuple[str, str] = ("one", "two"),
 ) -> Judged:
     """The vote of this number in time, by default of a person and on a prompt of its own."""
-    pair = JudgedPair(f"prompt {number}" if prompt is None else prompt, *responses)
+    pair = ResponsePair(f"prompt {number}" if prompt is None else prompt, *responses)
     vote = Vote(f"vote {number}", pair, share, f"voter {number}" if voter is None else voter, "mine", float(number))
     said = {OLD: old, NEW: new}
     return Judged(vote, {digest: prediction(p) for digest, p in said.items() if p is not None})

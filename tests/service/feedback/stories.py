@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 
 from plurality.core.errors import ConfigurationError
+from plurality.core.pairs import ResponsePair
 from service.domain import Message
 from service.errors import FeedbackConflict
 from service.feedback.database import FeedbackStore
-from service.feedback.records import JudgedPair, Prediction, ScoredPair, Vote
+from service.feedback.records import Prediction, ScoredPair, Vote
 
 Fresh = Callable[[], str]
 """The URL of an empty database."""
-PAIR = JudgedPair("Name a prime number above ten.", "Eleven.", "Twelve.")
+PAIR = ResponsePair("Name a prime number above ten.", "Eleven.", "Twelve.")
 DIGEST = "d" * 64
 SAID = Prediction(1.25, -0.5, 0.8)
 TEXTS = st.text(max_size=40) | st.just("\x00") | st.just("a\x00b\\u0000'\"%s")
@@ -29,12 +30,12 @@ PROMPTS = TEXTS | st.lists(
 KEYS = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False, width=64)
 VOTES = st.builds(
-    Vote, id=KEYS, pair=st.builds(JudgedPair, PROMPTS, TEXTS, TEXTS), share_a=st.floats(0, 1), voter=KEYS,
+    Vote, id=KEYS, pair=st.builds(ResponsePair, PROMPTS, TEXTS, TEXTS), share_a=st.floats(0, 1), voter=KEYS,
     model=KEYS, created=st.floats(0, 1e12), graded=st.booleans(), category=st.none() | TEXTS,
     source=st.none() | TEXTS, request_id=st.none() | KEYS, experiment=st.none() | KEYS, arm=st.none() | KEYS,
 )  # fmt: skip
 PAIRS = st.builds(
-    ScoredPair, request_id=KEYS, index=st.integers(0, 255), pair=st.builds(JudgedPair, PROMPTS, TEXTS, TEXTS),
+    ScoredPair, request_id=KEYS, index=st.integers(0, 255), pair=st.builds(ResponsePair, PROMPTS, TEXTS, TEXTS),
     model=KEYS, digest=KEYS, prediction=st.builds(Prediction, FLOATS, FLOATS, st.floats(0, 1)),
     created=st.floats(0, 1e12), source=st.none() | TEXTS, experiment=st.none() | KEYS, arm=st.none() | KEYS,
 )  # fmt: skip
@@ -213,7 +214,7 @@ class StoreStories:
 
     def test_a_pair_is_the_same_swapped(self, fresh: Fresh) -> None:
         """All its votes are one group, whenever one of them is new."""
-        swapped = JudgedPair(PAIR.prompt, PAIR.response_b, PAIR.response_a)
+        swapped = ResponsePair(PAIR.prompt, PAIR.response_b, PAIR.response_a)
         with opened(fresh()) as store:
             first = [vote(1), vote(2, pair=replace(PAIR, response_b="13"))]
             store.add(first)

@@ -4,20 +4,20 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plurality.core.pairs import ResponsePair
+from plurality.core.rows import PreferenceRow
 from plurality.training.load import load_rows
-from plurality.training.rows import PreferenceRow
 from service.feedback.database import FeedbackStore
-from service.feedback.export import Rows, training_rows
-from service.feedback.records import JudgedPair, Vote
+from service.feedback.export import json_line, training_rows
+from service.feedback.records import Rows, Vote
 from tests.service.feedback.stories import KEYS, PAIR, PROMPTS, TEXTS, opened, vote
 
-SWAPPED = JudgedPair(PAIR.prompt, PAIR.response_b, PAIR.response_a)
-JUDGED = st.builds(JudgedPair, PROMPTS, TEXTS, TEXTS)
+SWAPPED = ResponsePair(PAIR.prompt, PAIR.response_b, PAIR.response_a)
+JUDGED = st.builds(ResponsePair, PROMPTS, TEXTS, TEXTS)
 
 
 @st.composite
@@ -28,7 +28,7 @@ def some_votes(draw: st.DrawFn) -> list[Vote]:
     for number in range(draw(st.integers(1, 8))):
         pair, graded = draw(st.sampled_from(pairs)), draw(st.booleans())
         if draw(st.booleans()):
-            pair = JudgedPair(pair.prompt, pair.response_b, pair.response_a)
+            pair = ResponsePair(pair.prompt, pair.response_b, pair.response_a)
         share = draw(st.integers(0, 10)) / 10 if graded else draw(st.sampled_from([0.0, 0.5, 1.0]))
         said = {"category": draw(st.none() | TEXTS), "source": draw(st.none() | TEXTS)}
         voter = draw(st.sampled_from(["x", "y", "z"]))
@@ -40,7 +40,7 @@ def exported(store: FeedbackStore, rows: Rows = "pairs", after: int = 0) -> list
     """Through a file, as `plurality train` reads it."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rows.jsonl"
-        file.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in training_rows(store, rows, after=after)))
+        file.write_bytes(b"".join(map(json_line, training_rows(store, rows, after=after))))
         return load_rows(file)
 
 
@@ -53,7 +53,7 @@ def test_what_is_exported_is_what_was_said(given_votes: list[Vote]) -> None:
         single, joined = exported(store, "votes"), exported(store)
     assert [row.id for row in single] == [v.id for v in given_votes]
     for row, said in zip(single, given_votes, strict=True):
-        assert JudgedPair(row.context, row.response_a, row.response_b) == said.pair
+        assert ResponsePair(row.context, row.response_a, row.response_b) == said.pair
         assert row.preference == row.label == pytest.approx(said.share_a)
         assert (row.source, row.category) == (said.source or "unknown", said.category or None)
     groups: dict[object, list[Vote]] = {}

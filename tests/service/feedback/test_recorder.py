@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from plurality.core.pairs import ResponsePair
 from service.errors import FeedbackUnavailable
 from service.feedback.database import FeedbackStore
 from service.feedback.recorder import Recorder
-from service.feedback.records import JudgedPair, ScoredPair
+from service.feedback.records import ScoredPair
 from tests.fakes import ManualClock
 from tests.service.feedback.stories import DIGEST, PAIR, SAID, opened
 
@@ -57,7 +58,7 @@ class Rig:
 
 def pair(request_id: str, text: str = "", **changes: object) -> ScoredPair:
     """A pair that was scored when the manual clock began."""
-    judged = JudgedPair(text or PAIR.prompt, "a", "b")
+    judged = ResponsePair(text or PAIR.prompt, "a", "b")
     made = ScoredPair(request_id, 0, judged, "tiny", DIGEST, SAID, created=1000.0)
     return replace(made, **changes)  # type: ignore[arg-type]
 

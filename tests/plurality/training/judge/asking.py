@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from plurality.core.rows import PreferenceRow
 from plurality.training.judge.cache import Cache
 from plurality.training.judge.client import Client, Endpoint
-from plurality.training.judge.pace import Timing
+from plurality.training.judge.rate_limit import Timing
 from plurality.training.judge.run import Judge, Outcome, Spent, judge_rows
 from plurality.training.judge.settings import JudgeSettings
-from plurality.training.rows import PreferenceRow
 from tests.plurality.training.judge.conftest import Server
 
 MODEL = "tiny-judge"

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from plurality.training.errors import DataError, TrainingError
 from plurality.training.judge.cache import Cache
-from plurality.training.judge.replies import Answer, Heard, Place, Usage
+from plurality.training.judge.replies import Answer, JudgeReply, Place, Usage
 
 
-def heard(index: int) -> Heard:
+def heard(index: int) -> JudgeReply:
     answers = (Answer(f"Choice: A\n{index}", (Place(" A", ((" A", -0.1), (" B", -2.0 - index))),)),)
-    return Heard(f"key-{index}", answers, 40, Usage(10, 2), "served", "2026-01-01T00:00:00+00:00")
+    return JudgeReply(f"key-{index}", answers, 40, Usage(10, 2), "served", "2026-01-01T00:00:00+00:00")
 
 
 def test_what_was_put_is_there_after_a_restart(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from plurality.core.judge_record import JudgeRecord
 from plurality.training.judge.cache import Cache
-from plurality.training.judge.record import JudgeRecord
 from plurality.training.load import load_rows
 from tests.e2e.process import ROOT, plurality
 from tests.plurality.training.data import planted, raw_row, write_jsonl

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from plurality.core.judge_record import OrderRecord
 from plurality.training.judge.errors import BadReply
 from plurality.training.judge.logprob import label_place, order_record, position_bias, preference, read_labels
-from plurality.training.judge.record import OrderRecord
 
 LOGITS = st.floats(-30, 30)
 SHARES = st.floats(1e-6, 0.4)

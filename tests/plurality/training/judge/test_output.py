@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plurality.core.judge_record import JudgeRecord, OrderRecord
+from plurality.core.rows import PreferenceRow
 from plurality.training.judge.errors import BadReply
 from plurality.training.judge.output import judged_row, judged_rows, write_rows
-from plurality.training.judge.record import JudgeRecord, OrderRecord
 from plurality.training.judge.report import lines, report
 from plurality.training.load import load_rows
 from plurality.training.margins import row_margins
-from plurality.training.rows import PreferenceRow
 from tests.plurality.training.data import row
 
 SHARES = st.floats(0.0, 1.0)

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
+from plurality.core.judge_record import JudgeRecord
+from plurality.core.rows import PreferenceRow
 from plurality.training.judge.cache import Cache
 from plurality.training.judge.errors import BadReply, TooManyFailures
 from plurality.training.judge.prompt import judge_prompt, parse_choice
-from plurality.training.judge.record import JudgeRecord
 from plurality.training.judge.requests import next_request
 from plurality.training.judge.run import Outcome
 from plurality.training.judge.sample import request_seed
 from plurality.training.judge.settings import JudgeSettings
-from plurality.training.rows import PreferenceRow
 from tests.plurality.training.data import planted, row
 from tests.plurality.training.judge.asking import MODEL, judge
 from tests.plurality.training.judge.conftest import Server

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plurality.training.judge.record import OrderRecord
+from plurality.core.judge_record import OrderRecord
 from plurality.training.judge.sample import count_answers, preference, request_seed
 from plurality.training.judge.settings import JudgeSettings
 

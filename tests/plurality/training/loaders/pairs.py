@@ -1,7 +1,7 @@
 """Reading loaded rows in tests: by which answer won, wherever it stands."""
 
+from plurality.core.rows import PreferenceRow
 from plurality.training.loaders import Loaded
-from plurality.training.rows import PreferenceRow
 
 
 def winner(row: PreferenceRow) -> str | None:

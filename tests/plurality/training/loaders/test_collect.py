@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plurality.core.rows import Turn, Votes
 from plurality.training.errors import DataError
 from plurality.training.loaders.collect import (
     Collector,
@@ -15,7 +16,6 @@ from plurality.training.loaders.collect import (
     objects_of,
     text_of,
 )
-from plurality.training.rows import Turn, Votes
 from tests.plurality.training.loaders.pairs import side, winner
 
 TEXTS = st.text(min_size=1).filter(lambda text: bool(text.strip()))

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from plurality.core.rows import Votes
 from plurality.training.errors import DataError
 from plurality.training.loaders import alpaca, coalign, dsp, finegrained, ukp, vicuna
-from plurality.training.rows import Votes
 from tests.plurality.training.loaders.pairs import outcomes, said, share, side
 
 

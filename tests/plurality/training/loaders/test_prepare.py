@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
+from plurality.core.rows import PreferenceRow
 from plurality.training.errors import DataError, TrainingError
 from plurality.training.load import file_digest, load_rows
 from plurality.training.loaders.prepare import CARD, DETAILS, EXCLUDED, IN_TEST, NEAR_TEST, TIE, Plan, prepare, relabel
 from plurality.training.loaders.registry import SETS, DataSet, find
 from plurality.training.loaders.sources import Origin
-from plurality.training.rows import PreferenceRow
-from plurality.training.split import prompt_key
 from tests.plurality.training.data import row, write_jsonl
 
 PARTS = ("train", "validation", "test")
@@ -71,7 +70,7 @@ def test_every_pair_is_accounted_for(tmp_path: Path) -> None:
 def test_no_prompt_on_two_sides(tmp_path: Path) -> None:
     """Train, validation and test share no prompt."""
     prepare(plan(tmp_path, hh(QUESTIONS)))
-    keys = [{prompt_key(entry) for entry in rows} for rows in written(tmp_path).values()]
+    keys = [{entry.prompt_key for entry in rows} for rows in written(tmp_path).values()]
     assert len(keys) == 3
     assert sum(map(len, keys)) == len(set.union(*keys)) == 80
 

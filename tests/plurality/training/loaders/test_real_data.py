@@ -10,7 +10,7 @@ from plurality.training.loaders.files import read_folder
 from plurality.training.loaders.prepare import Plan, prepare
 from plurality.training.loaders.registry import LOCAL_SETS, SETS, DataSet, Folder
 from plurality.training.loaders.sources import Origin
-from plurality.training.split import deduplicate, prompt_key
+from plurality.training.split import deduplicate
 
 ROOT = os.environ.get("PREFERENCE_DATA")
 pytestmark = pytest.mark.skipif(not ROOT, reason="PREFERENCE_DATA is not set: the real preference files are not here")
@@ -74,7 +74,7 @@ def test_known_overlap_of_prompts() -> None:
         dataset = SETS[name]
         assert isinstance(dataset.origin, Folder)
         rows = dataset.rows(read_folder(folder(dataset), dataset.origin.files), source=name).rows
-        keys[name] = {prompt_key(row): row.category for row in rows}
+        keys[name] = {row.prompt_key: row.category for row in rows}
     shared = set(keys["vicuna80"]) & set(keys["alpaca-eval"])
     assert len(shared) > 70
     assert {keys["alpaca-eval"][key] for key in shared} == {"vicuna"}

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plurality.training.judge.pace import FIRST_DELAY_S, LONGEST_DELAY_S, Pace, backoff_s, is_transient, retry_after_s
+from plurality.training.judge.rate_limit import (
+    FIRST_DELAY_S,
+    LONGEST_DELAY_S,
+    RateLimiter,
+    backoff_s,
+    is_transient,
+    retry_after_s,
+)
 from tests.plurality.training.judge.asking import FakeTime
 
 NOW = 1_700_000_000.0
@@ -57,13 +64,13 @@ def test_requests_are_spread_over_the_minute(per_minute: float, count: int) -> N
     """The k-th request goes k gaps after the first, whoever asks."""
     time, went = FakeTime(), []
 
-    async def ask(pace: Pace) -> None:
-        await pace.turn()
+    async def ask(limiter: RateLimiter) -> None:
+        await limiter.acquire()
         went.append(time.now)
 
     async def all_at_once() -> None:
-        pace = Pace(per_minute, time.timing())
-        await asyncio.gather(*(ask(pace) for _ in range(count)))
+        limiter = RateLimiter(per_minute, time.timing())
+        await asyncio.gather(*(ask(limiter) for _ in range(count)))
 
     asyncio.run(all_at_once())
     assert went[0] == 1000.0
@@ -76,11 +83,11 @@ def test_a_rest_holds_for_everybody() -> None:
     time = FakeTime()
 
     async def run() -> None:
-        pace = Pace(None, time.timing())
-        await pace.turn()
-        pace.rest(7.0)
-        pace.rest(2.0)
-        await asyncio.gather(pace.turn(), pace.turn())
+        limiter = RateLimiter(None, time.timing())
+        await limiter.acquire()
+        limiter.pause(7.0)
+        limiter.pause(2.0)
+        await asyncio.gather(limiter.acquire(), limiter.acquire())
 
     asyncio.run(run())
     assert time.slept == [7.0]

@@ -1,4 +1,4 @@
-"""How fast to ask, and when to ask again. Time and chance are handed in, so that a test can hold them.
+"""Rate limit, backoff and Retry-After of requests to a judge. Time and chance are handed in, for tests.
 
 Asking again is safe: nothing changes at the endpoint; at worst an answer is paid for twice.
 """
@@ -30,25 +30,25 @@ class Timing:
     """Uniform in [0, 1)."""
 
 
-class Pace:
-    """Lets requests go at most so many a minute, evenly, in the order they came; and none while the endpoint rests."""
+class RateLimiter:
+    """Limits requests to a number a minute, evenly spread, first come first served; none during a pause."""
 
     def __init__(self, per_minute: float | None, timing: Timing) -> None:
         self._gap_s = 60.0 / per_minute if per_minute else 0.0
         self._timing = timing
-        self._next = self._rest_until = -math.inf
+        self._next = self._paused_until = -math.inf
         self._door = asyncio.Lock()
 
-    async def turn(self) -> None:
-        """Wait for the next place."""
+    async def acquire(self) -> None:
+        """Wait until the next request may be sent."""
         async with self._door:
-            while (wait_s := max(self._next, self._rest_until) - self._timing.clock()) > 0:
+            while (wait_s := max(self._next, self._paused_until) - self._timing.clock()) > 0:
                 await self._timing.sleep(wait_s)
             self._next = self._timing.clock() + self._gap_s
 
-    def rest(self, seconds: float) -> None:
-        """The endpoint asked for silence: it holds for every request, not only for the one that was told."""
-        self._rest_until = max(self._rest_until, self._timing.clock() + seconds)
+    def pause(self, seconds: float) -> None:
+        """Send no request for this long: an endpoint that asks for a pause means all requests."""
+        self._paused_until = max(self._paused_until, self._timing.clock() + seconds)
 
 
 def is_transient(status: int) -> bool:

@@ -9,8 +9,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from plurality.training.rows import PreferenceRow, Votes
-from service.domain import Message
+from plurality.core.pairs import Message, Prompt, ResponsePair
+from plurality.core.rows import ComparedRow, PreferenceRow, Votes
 from tests.plurality.training.data import row
 
 exact = hypothesis_settings(max_examples=200)
@@ -114,10 +114,11 @@ def test_preference() -> None:
     assert row(label=0.0, margin=1.0).preference == 0.0
 
 
-def test_as_pair() -> None:
-    """A row becomes a labeled pair with the best estimate that it holds."""
-    pair = row(label=1.0, votes={"a": 1, "b": 3}).as_pair()
-    assert (pair.prompt, pair.response_a, pair.response_b, pair.label) == ("p", "a", "b", 0.25)
+@pytest.mark.parametrize("prompt", ["p", (Message("system", "s"), Message("user", "p"))])
+def test_a_pair_becomes_a_row(prompt: Prompt) -> None:
+    """A row is made of a pair, plain prompt or conversation, and gives the same pair back."""
+    pair = ResponsePair(prompt, "a", "b")
+    assert PreferenceRow.of(pair, id="1", label=1.0).pair == pair
 
 
 def test_frozen() -> None:
@@ -130,3 +131,15 @@ def test_json_round_trip() -> None:
     """A row written as JSON reads back equal."""
     full = row(prompt=None, messages=TURNS, votes={"a": 1, "b": 2, "tie": 3}, category="c", true_preference=0.5)
     assert PreferenceRow.model_validate_json(full.model_dump_json()) == full
+
+
+def test_only_the_label_tells_a_labeled_row() -> None:
+    """A row without a label can be compared, not trained on; the other fields are the same, in the same order."""
+    unlabeled = {"id": "1", "prompt": "p", "response_a": "a", "response_b": "b"}
+    assert ComparedRow.model_validate(unlabeled).label is None
+    with pytest.raises(ValidationError, match="label"):
+        PreferenceRow.model_validate(unlabeled)
+    assert list(ComparedRow.model_fields) == list(PreferenceRow.model_fields)
+    assert list(row(margin=0.5).model_dump(exclude_none=True)) == [
+        "id", "source", "prompt", "response_a", "response_b", "label", "margin",
+    ]  # fmt: skip

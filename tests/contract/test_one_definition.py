@@ -1,0 +1,93 @@
+"""A thing that is defined once is extended by one edit: shown by making the edit in a copy of our code."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("service", "model_export", "plurality")
+_ROWS = """
+import sys
+from pathlib import Path
+from plurality.core.rows import ComparedRow
+from plurality.sidecar.collect import collect
+from plurality.training.load import load_rows, read_rows
+from service.feedback.export import json_line
+
+folder = Path(sys.argv[1])
+line = '{{"prompt": "p{}", "response_a": "a", "response_b": "b", "label": 1.0, "group": "debate"}}\\n'
+file = folder / "rows.jsonl"
+file.write_text("".join(line.format(i) for i in range(40)))
+rows = load_rows(file)
+assert {row.group for row in rows} == {"debate"}
+assert {row.group for row in read_rows(file, ComparedRow)} == {"debate"}, "plurality experiment compare"
+assert b'"group":"debate"' in json_line(rows[0]), "the export of votes"
+written = collect(folder / "cycle", rows, base=file, held_out=None, share=0.5)
+assert {row.group for row in load_rows(written.train)} == {"debate"}, "the sidecar's files"
+"""
+_POLICY = """
+from typer.testing import CliRunner
+from plurality.cli.app import app
+from plurality.core.rows import PreferenceRow
+from plurality.training.config import TrainConfig
+from plurality.training.targets import targets_for
+
+assert "half" in CliRunner().invoke(app, ["train", "--help"]).output
+config = TrainConfig(model="m", data="d", output="o", objective="margin", margin_policy="half")
+assert config.objective_name == "margin-half"
+row = PreferenceRow(id="1", prompt="p", response_a="a", response_b="b", label=1.0, votes={"a": 3, "b": 0})
+assert targets_for(config.spec, [row], source="s")[0].margin == 0.5
+"""
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """Our packages, to be edited."""
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, tmp_path / "code" / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path / "code"
+
+
+def edit(file: Path, before: str, after: str) -> None:
+    """Replace what is there exactly once."""
+    text = file.read_text()
+    assert text.count(before) == 1, f"{before!r} is not there exactly once"
+    file.write_text(text.replace(before, after))
+
+
+def run(code: Path, program: str, *arguments: str) -> None:
+    """Run a program on the edited packages."""
+    environment = os.environ | {"PYTHONPATH": str(code)}
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, cwd=code, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_new_field_of_a_row_is_one_edit(copy: Path, tmp_path: Path) -> None:
+    """Loading, comparing, exporting and collecting carry an optional field that only `rows.py` names."""
+    field = "    category: str | None = None\n"
+    edit(copy / "plurality/core/rows.py", field, field + field.replace("category", "group"))
+    run(copy, _ROWS, str(tmp_path))
+
+
+def test_a_new_margin_policy_is_one_file(copy: Path) -> None:
+    """The command line, the settings and the manifest's name of the objective follow what `margins.py` lists."""
+    file = copy / "plurality/training/margins.py"
+    edit(file, '"signed", "drop"]', '"signed", "drop", "half"]')
+    before = '    if policy == "paper":\n        return size'
+    edit(file, before, f'    if policy == "half":\n        return size / 2\n{before}')
+    run(copy, _POLICY)
+
+
+def test_one_type_of_each() -> None:
+    """Rows, pairs and the key of a prompt have one definition."""
+    defined = {
+        "class PreferenceRow": 1, "class ComparedRow": 1, "class ResponsePair": 1, "def prompt_key(prompt": 1,
+        "class LabeledPair": 0, "class JudgedPair": 0, "class Line": 0,
+    }  # fmt: skip
+    texts = [path.read_text() for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    assert {name: sum(name in text for text in texts) for name in defined} == defined
