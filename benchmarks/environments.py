@@ -18,7 +18,7 @@ _PIP_TIMEOUT_S = 1800
 
 
 class EnvironmentFailed(Exception):
-    """An environment cannot be built; the message says why. The benchmark goes on without the peer."""
+    """An environment cannot be built; the message says why, and the benchmark leaves the peer out."""
 
 
 def environment(name: str, work: Path = WORK) -> Path:

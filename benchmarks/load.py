@@ -158,7 +158,7 @@ class _Phase:
         return connection
 
     def abandon(self) -> None:
-        """Leave without waiting: what is under way is no longer counted."""
+        """Stop without waiting; requests under way are not counted."""
         for connection in self._all:
             connection.items = 0
 

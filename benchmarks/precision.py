@@ -88,7 +88,7 @@ def split(source: Path, count: int, tested: int) -> tuple[list[PreferenceRow], l
 
 
 def fraction(row: Any) -> float | None:
-    """The share of decided votes for the first argument; None where nobody decided."""
+    """Fraction of decided votes for the first argument; None without decided votes."""
     votes = [vote["value"] for vote in row["mTurkAssignments"]]
     first, second = votes.count("a1"), votes.count("a2")
     return first / (first + second) if first + second else None

@@ -87,7 +87,7 @@ def pick(records: Records, system: str, precision: str, cell: tuple[str, int, in
 
 
 def enough(record: dict[str, Any]) -> bool:
-    """Whether so many requests were answered that the rate means something: a peer's time may be too short for that."""
+    """Whether enough requests were answered for a meaningful rate: a peer's time may be too short."""
     return bool(record["loop"] == "open" or record["items"] >= _ANSWERS * max(1, record["per_request"]))
 
 

@@ -153,7 +153,7 @@ class Bench:
         return built
 
     def round(self, number: int, peers: dict[str, tuple[Peer, Path]]) -> None:
-        """Every system once, in an order of its own."""
+        """Run every system once, in an order that differs by round."""
         steps = [partial(step, number, p) for p in self._workload.digests for step in (self._offline, self._service)]
         steps += [partial(self._peer, number, peer, python) for peer, python in peers.values()]
         random.Random(number).shuffle(steps)

@@ -24,7 +24,7 @@ _SHOWN_LINES = 5
 
 
 class PeerFailed(Exception):
-    """A peer does not start; the message says why. The benchmark goes on without it."""
+    """A peer does not start; the message says why, and the benchmark leaves it out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ OBJECTIVES: Mapping[str, Settings] = {
 
 @dataclass(frozen=True, eq=False)
 class Debates:
-    """The data of this study; equal only to itself, so that what is derived from it is made once."""
+    """The data of this study; compares by identity, so that caches key on it."""
 
     rows: list[PreferenceRow]
     topic: dict[str, str]

@@ -39,7 +39,7 @@ def curves(
     fitted: Mapping[str, tuple[Array, Array]] | None = None,
     logarithmic: bool = True,
 ) -> None:
-    """Points with intervals, and what was fitted through them."""
+    """Plot points with their intervals and the fitted curve."""
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axis = figure.subplots()
     for color, (name, (at, found)) in zip(PALETTE, lines.items(), strict=False):

@@ -44,7 +44,7 @@ class Checkpoint:
 
 
 def utilities(rows: Sequence[PreferenceRow]) -> dict[str, dict[str, float]]:
-    """By side of a debate and text id: the mean share of people who prefer it, over its pairs."""
+    """Mean fraction of people that prefers a text, over its pairs, by side of the debate and text id."""
     shares: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         a, b = map(text_id, texts_of(row))

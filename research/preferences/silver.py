@@ -58,7 +58,7 @@ class Silver:
 
 
 def candidate_pairs(records: Iterable[Record], *, source: str = "alpaca-eval-candidates") -> Loaded:
-    """Pairs of candidates on one instruction, a vote for each judge who judged both against the baseline."""
+    """Pairs of candidates on one instruction, with a vote of each judge that compared both with the baseline."""
     out = Collector(source)
     said: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for record in records:
@@ -74,7 +74,7 @@ def candidate_pairs(records: Iterable[Record], *, source: str = "alpaca-eval-can
 
 
 def compared(first: Mapping[str, float], second: Mapping[str, float]) -> Votes | None:
-    """Votes of the judges who judged both; a preference is 1 for the baseline to 2 for the candidate."""
+    """Votes of the judges that judged both; a preference is 1 for the baseline to 2 for the candidate."""
     gaps = [first[judge] - second[judge] for judge in first if judge in second]
     if not gaps:
         return None

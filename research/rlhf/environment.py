@@ -30,7 +30,7 @@ def environment(folder: Folder, say: Callable[[str], None] = print) -> Path:
 
 
 def run_worker(python: Path, name: str, *arguments: object, log: Path | None = None) -> None:
-    """Run `research.rlhf.worker.<name>` to its end; its output goes to the terminal, or to a log.
+    """Run `research.rlhf.worker.<name>` to its end, with its output on the terminal or in a log.
 
     Raises:
         subprocess.CalledProcessError: it failed.

@@ -27,7 +27,7 @@ class Folder:
 
     @property
     def prompts(self) -> Path:
-        """Training and held-out prompts with what can be said to them."""
+        """Training and held-out prompts with their possible responses."""
         return self.data / "prompts.json"
 
     @property

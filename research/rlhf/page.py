@@ -17,7 +17,7 @@ _WITH_RIGHT_ANSWER = frozenset({"capitals", "knowledge", "how-to"})
 
 
 def write_page(folder: Folder, output: Path) -> None:
-    """Judge what was run, draw, write. What was not run is named as such."""
+    """Evaluate the finished runs, plot them and write the page, which names the missing ones."""
     output.mkdir(parents=True, exist_ok=True)
     prompts = load_prompts(folder)
     oracle = Oracle(prompts)

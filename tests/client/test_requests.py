@@ -22,7 +22,7 @@ ITEMS = [("p", "1.5")]
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-def test_what_may_pass_is_asked_again(scripted: ScriptedServer, status: int) -> None:
+def test_transient_status_is_retried(scripted: ScriptedServer, status: int) -> None:
     """The reward is that of the answer that came in the end, and the waits grow."""
     scripted.answers(error(status), error(status))
     time = FakeTime()

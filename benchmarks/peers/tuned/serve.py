@@ -21,7 +21,7 @@ MOST_SORTED = 256
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A tokenized text and who waits for its reward."""
+    """A tokenized text and the future of its reward."""
 
     encoding: Any
     reward: "asyncio.Future[float]"

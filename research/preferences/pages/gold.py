@@ -28,7 +28,7 @@ _NAMES = {"disagreement": "disagreement, Spearman", "contested": "contested pair
 
 
 def write(work: Path) -> None:
-    """Make what is missing, then docs/results/studies/gold.md."""
+    """Run the missing parts, then write docs/results/studies/gold.md."""
     runs, known, page = gold.runs(work), gold.debates(), Page(gold.NAME)
     judged = gold.judged(runs, known) | {"length alone": _length(known)}
     found = {name: {key: Resampled(one, of) for key, of in STATISTICS.items()} for name, one in judged.items()}

@@ -24,7 +24,7 @@ class Page:
     folder: Path = OUTPUT
 
     def plot(self, kind: str) -> Path:
-        """Where a plot goes."""
+        """Path of a plot."""
         self.folder.mkdir(parents=True, exist_ok=True)
         return self.folder / f"{self.name}-{kind}.png"
 
@@ -64,7 +64,7 @@ def excludes_zero(found: Interval) -> bool:
 
 
 def verdict(name: str, differences: Mapping[str, Interval], *, lower_is_better: bool, than: str) -> str:
-    """One line: who is better, who is worse, of whom it cannot be said."""
+    """One line: which model is better, which is worse, which cannot be told apart."""
     better, worse, undecided = [], [], []
     for model, found in differences.items():
         if not excludes_zero(found):

@@ -18,7 +18,7 @@ _PAIRS = np.array(scaling.PAIRS, dtype=np.float64)
 
 
 def write(work: Path) -> None:
-    """Make what is missing, then docs/results/studies/scaling.md."""
+    """Run the missing parts, then write docs/results/studies/scaling.md."""
     runs, known = scaling.runs(work), gold.debates()
     folds = []
     for fold in range(scaling.SEEDS):

@@ -31,7 +31,7 @@ _SHOWN = ("Pearson", "Spearman", "L1", "ECE", "NLL", "accuracy", "disagreement",
 
 
 def write(work: Path) -> None:
-    """Make what is missing, then docs/results/studies/silver.md."""
+    """Run the missing parts, then write docs/results/studies/silver.md."""
     runs, known = silver.runs(work), silver.silver()
     cut = silver.corpus_of(known, work).cut_share
     page, parts = Page(silver.NAME), [_about(known, cut), cost(runs)]

@@ -32,7 +32,7 @@ _METHODS = ("mixing", "MORE", "mixing + T", "MORE + T", "mixing + T per source",
 
 
 def write(work: Path) -> None:
-    """Make what is missing, then docs/results/studies/sources.md."""
+    """Run the missing parts, then write docs/results/studies/sources.md."""
     runs, known = sources.runs(work), sources.mixed()
     cut = sources.corpus_of(known, work).cut_share
     models = _models(runs, known)

@@ -1,6 +1,7 @@
 """Voters of known taste: they like some words, and agree to a known degree."""
 
 import random
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,10 +63,17 @@ class KnownVotes:
         return self.rows[:row]
 
 
-def started(folder: Path, *, settings: str = "", training: str = "") -> Path:
-    """A store with a first, untrained version, a database without votes and a sidecar's file beside them."""
-    publish_tiny(folder / "store", "tiny", calibrated=False)
-    build_tiny_checkpoint("bert", folder / "checkpoint", seed=0)
+def started(folder: Path, *, settings: str = "", training: str = "", store: Path | None = None) -> Path:
+    """A store with a first, untrained version, a database without votes and a sidecar's file beside them.
+
+    Args:
+        store: copied, where nothing is trained; otherwise the version is exported, beside its checkpoint.
+    """
+    if store:
+        shutil.copytree(store, folder / "store")
+    else:
+        publish_tiny(folder / "store", "tiny", calibrated=False)
+        build_tiny_checkpoint("bert", folder / "checkpoint", seed=0)
     database = FeedbackStore(f"sqlite:///{folder}/feedback.db")
     database.open()
     database.close()

@@ -20,7 +20,6 @@ from service.bundle.pointer_writer import set_aliases, writer
 from service.errors import FeedbackUnavailable, StoreBusy
 from tests.plurality.sidecar.taste import KnownVotes, judged, started
 from tests.reporting_service import Answering, answering
-from tests.tiny import publish_tiny
 
 pytestmark = pytest.mark.export
 
@@ -28,13 +27,11 @@ pytestmark = pytest.mark.export
 class Trial:
     """A published candidate whose experiment is asked."""
 
-    def __init__(self, folder: Path, service: Answering) -> None:
+    def __init__(self, folder: Path, service: Answering, store: Path) -> None:
         self.folder, self.service = folder, service
         self.said: list[str] = []
-        path = started(folder, settings=f'service = "{service.url}"')
-        self.first = self.aliases()["stable"]
-        (published,) = publish_tiny(folder / "store", "tiny", seed=1, calibrated=False, aliases=("candidate",))
-        self.candidate = published.digest
+        path = started(folder, settings=f'service = "{service.url}"', store=store)
+        self.first, self.candidate = (self.aliases()[name] for name in ("stable", "candidate"))
         self.cycle = folder / "work" / "cycles" / "0001"
         write_record(self.cycle / "request.json", {"cursor": 0, "parent": self.first, "model": "checkpoint"})
         report = {"outcome": "published", "version": self.candidate, "ended_at": 0.0}
@@ -60,9 +57,9 @@ class Trial:
 
 
 @pytest.fixture
-def trial(tmp_path: Path) -> Iterator[Trial]:
+def trial(tmp_path: Path, published_two: Path) -> Iterator[Trial]:
     with answering({}) as service:
-        yield Trial(tmp_path, service)
+        yield Trial(tmp_path, service, published_two)
 
 
 def test_a_report_about_the_running_version_promotes(trial: Trial) -> None:

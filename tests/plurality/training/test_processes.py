@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,34 @@ def torchrun(model: Path, data: Path, output: Path, *words: str) -> "subprocess.
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     return done
+
+
+class Ranks:
+    """Two ranks without torchrun's own start, for what torchrun adds nothing to."""
+
+    def __init__(self, process: "subprocess.Popen[str]", log: Path) -> None:
+        self._process, self._log = process, log
+
+    def train(self, model: Path, data: Path, output: Path, *words: str) -> str:
+        """`plurality train` in two processes; what both said."""
+        files = ["--model", str(model), "--data", str(data), "--output", str(output), "--seed", "3"]
+        command = {"words": ["train", *files, "--learning-rate", "1e-3", *words], "log": str(self._log)}
+        self._log.write_text("")
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(command) + "\n")
+        self._process.stdin.flush()
+        codes = json.loads(self._process.stdout.readline())
+        said = self._log.read_text()
+        assert codes == [0, 0], said
+        return said
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
+    command = [sys.executable, "-m", "tests.plurality.training.ranks"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        yield Ranks(process, tmp_path_factory.mktemp("ranks") / "log")
 
 
 def assert_same_weights(first: Path, second: Path) -> None:
@@ -113,11 +142,11 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.e2e
-def test_first_step(tmp_path: Path) -> None:
+def test_first_step(tmp_path: Path, ranks: Ranks) -> None:
     """A single step, of 5 pairs over two processes in batches of 4: one process then has one pair and padding."""
     model = build_tiny_checkpoint("llama", tmp_path / "llama")
     data = write_jsonl(tmp_path / "p.jsonl", planted(5))
-    torchrun(model, data, tmp_path / "two", "--batch-size", "4", "--warmup-ratio", "0")
+    ranks.train(model, data, tmp_path / "two", "--batch-size", "4", "--warmup-ratio", "0")
     one = train(settings(model, data, tmp_path / "one", batch_size=8, warmup_ratio=0), say=quiet)
     assert one.steps == 1
     assert not same_bits(model, tmp_path / "one")
@@ -125,12 +154,12 @@ def test_first_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.e2e
-def test_more_over_two_processes(tmp_path: Path) -> None:
+def test_more_over_two_processes(tmp_path: Path, ranks: Ranks) -> None:
     """λ is found over the pairs of both processes: that of one process's run, step by step."""
     model = build_tiny_checkpoint("llama", tmp_path / "llama")
     data = write_jsonl(tmp_path / "m.jsonl", mixed(48))
     words = ["--more", "--objective", "soft", "--batch-size", "2", "--gradient-accumulation", "2"]
-    torchrun(model, data, tmp_path / "two", *words)
+    ranks.train(model, data, tmp_path / "two", *words)
     train(settings(model, data, tmp_path / "one", more=True, objective="soft"), say=quiet)
     one, two = (logged(tmp_path / name, LAMBDA + "small") for name in ("one", "two"))
     assert len(set(one)) == 6
@@ -139,12 +168,12 @@ def test_more_over_two_processes(tmp_path: Path) -> None:
 
 
 @pytest.mark.e2e
-def test_two_processes_resume(tmp_path: Path) -> None:
+def test_two_processes_resume(tmp_path: Path, ranks: Ranks) -> None:
     """Dropout and adapters in each process, cut off in the second epoch: the very bits of the run that was not."""
     model = build_tiny_checkpoint("bert", tmp_path / "bert")
     data = write_jsonl(tmp_path / "p.jsonl", planted(37))
     words = ["--batch-size", "4", "--epochs", "2", "--save-steps", "3", "--lora-rank", "4", "--lora-dropout", "0.2"]
-    torchrun(model, data, tmp_path / "whole", *words)
+    ranks.train(model, data, tmp_path / "whole", *words)
     cut = shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     for path in (cut / TRAINING_RECORD, cut / "model.safetensors"):
         path.unlink()
@@ -153,6 +182,6 @@ def test_two_processes_resume(tmp_path: Path) -> None:
     changes = {"batch_size": 4, "epochs": 2, "save_steps": 3, "lora_rank": 4, "lora_dropout": 0.2}
     with pytest.raises(TrainingError, match="had another processes;"):
         train(settings(model, data, cut, resume=True, **changes), say=quiet)
-    done = torchrun(model, data, cut, *words, "--resume")
-    assert done.stdout.count("trained 10 steps") == 1
+    said = ranks.train(model, data, cut, *words, "--resume")
+    assert said.count("trained 10 steps") == 1
     assert same_bits(tmp_path / "whole", cut)

@@ -150,7 +150,7 @@ def test_the_status_of_a_refusal(published: Path, engine: threading.Event) -> No
     full(published, engine, {"status": 429}, story)
 
 
-def test_who_leaves_while_waiting(published: Path, engine: threading.Event) -> None:
+def test_client_disconnects_while_queued(published: Path, engine: threading.Event) -> None:
     """A client that goes away leaves the line."""
 
     async def story(client: httpx.AsyncClient, service: Service) -> None:
