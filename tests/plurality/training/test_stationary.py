@@ -8,7 +8,8 @@ import torch
 from plurality.core.rows import PreferenceRow
 from plurality.training.targets import ObjectiveSpec, targets_for
 from service.bundle.calibrate import sigmoid
-from tests.plurality.training.loss import mean_loss, row
+from tests.plurality.training.data import row
+from tests.plurality.training.loss import mean_loss
 
 SHARES = (0.6, 0.7, 0.8, 0.9, 0.95)
 _PEOPLE = 100
