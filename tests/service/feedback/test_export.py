@@ -94,3 +94,12 @@ def test_a_share_of_another_scale_is_an_estimate(tmp_path: Path) -> None:
         store.add([replace(vote(1), share_a=0.72)])
         [row] = exported(store, "votes")
         assert row.label == 0.7
+
+
+def test_a_pair_has_the_source_and_category_of_most_of_its_votes(tmp_path: Path) -> None:
+    """The most frequent one of its votes, not the first by time or by the alphabet; votes without one do not count."""
+    named = [("early", "a"), ("web", "z"), ("web", "z"), (None, None), (None, None), (None, None)]
+    with opened(f"sqlite:///{tmp_path / 'votes.db'}") as store:
+        store.add([vote(n, source=source, category=category) for n, (source, category) in enumerate(named)])
+        [row] = exported(store)
+        assert (row.source, row.category) == ("web", "z")
