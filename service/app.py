@@ -13,10 +13,10 @@ from fastapi import FastAPI
 from service.admission import Gate
 from service.api.admin import admin_routes
 from service.api.admin_wire import ADMIN_WIRE
-from service.api.calls import Caller
+from service.api.calls import RequestScorer
 from service.api.compare import compare_routes
 from service.api.compare_records import COMPARE_WIRE
-from service.api.dialects import DIALECT_WIRE, dialects, octet_paths, probe_paths
+from service.api.dialects import DIALECT_WIRE, dialects, binary_paths, probe_paths
 from service.api.errors import install_error_handlers
 from service.api.experiment_records import EXPERIMENT_WIRE
 from service.api.experiments import experiment_routes
@@ -25,7 +25,7 @@ from service.api.feedback import feedback_routes
 from service.api.guard import Guard
 from service.api.keys import Keys
 from service.api.openapi import install_openapi
-from service.api.paths import Paths, Surface
+from service.api.paths import Paths, RouteGroup
 from service.api.routes import WIRE, native_routes
 from service.api.watch import WatchResponse, watch_routes
 from service.drift.monitor import Watch
@@ -172,13 +172,13 @@ def create_app(service: Service) -> FastAPI:
         redirect_slashes=False,  # a redirect would name whatever host the client claims
     )
     settings = service.settings
-    caller = Caller(
+    caller = RequestScorer(
         service.scorer, service.live, service.gate, settings.limits, settings.overload, service.experiments.router
     )
     feedback = service.feedback
     intake = Intake(feedback, service.live, service.metrics, longest=settings.limits.max_characters_per_item)
     remember = feedback.require().recorder.keep if feedback.remember else None
-    surfaces: tuple[Surface, ...] = (
+    route_groups: tuple[RouteGroup, ...] = (
         native_routes(caller, remember),
         compare_routes(caller),
         watch_routes(service.live, service.watch),
@@ -189,16 +189,16 @@ def create_app(service: Service) -> FastAPI:
     )
     if settings.ui.enabled:
         pages = Parts(caller, service.live, service.keys, feedback, intake, service.experiments, service.watch)
-        surfaces += (ui_routes(pages),)
-    for surface in surfaces:
-        app.include_router(surface.router)
+        route_groups += (ui_routes(pages),)
+    for group in route_groups:
+        app.include_router(group.router)
     install_error_handlers(app, overload_status=settings.overload.status)
     install_openapi(
         app, (*WIRE, *COMPARE_WIRE, *EXPERIMENT_WIRE, *ADMIN_WIRE, *FEEDBACK_WIRE, WatchResponse, *DIALECT_WIRE)
     )
     unknown = [(BELOW, PAGE)] if settings.ui.enabled else []
     paths = Paths(
-        surfaces, plain=("/docs", "/openapi.json"), octets=octet_paths(), probes=probe_paths(), unknown=unknown
+        route_groups, plain=("/docs", "/openapi.json"), binary=binary_paths(), probes=probe_paths(), unknown=unknown
     )
     app.add_middleware(
         Guard, settings=settings.http, gate=service.gate, metrics=service.metrics, paths=paths, keys=service.keys

@@ -94,7 +94,7 @@ class Compared:
     probability: float | None
     """Calibrated P(a preferred)."""
     raw_probability: float | None
-    margin: float | None
+    reward_diff: float | None
     """r_a - r_b."""
     expected_disagreement: float | None
     """0: all agree; 1: an even split."""

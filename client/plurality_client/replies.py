@@ -101,7 +101,7 @@ def _compared(entry: Any) -> records.Compared:
     probability, raw = read(entry, "probability"), read(entry, "raw_probability")
     if any(value is not None and not 0 <= value <= 1 for value in (probability, raw)):
         raise BadReply("a probability lies outside [0, 1]")
-    return records.Compared(probability, raw, read(entry, "margin"), read(entry, "expected_disagreement"), a, b)
+    return records.Compared(probability, raw, read(entry, "reward_diff"), read(entry, "expected_disagreement"), a, b)
 
 
 def _served(entry: Any) -> records.Served:

@@ -13,7 +13,7 @@ from service.api.admin_wire import AliasMoved, MoveAlias, Rollback
 from service.api.errors import ErrorBody
 from service.api.keys import fingerprint
 from service.api.openapi import content_of, request_body
-from service.api.paths import Surface
+from service.api.paths import RouteGroup
 from service.api.routes import decode
 from service.api.shapes import NATIVE
 from service.telemetry.logs import get_logger
@@ -34,7 +34,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 _log = get_logger(__name__)
 
 
-def admin_routes(admin: Admin) -> Surface:
+def admin_routes(admin: Admin) -> RouteGroup:
     """`/rm/v1/models/{name}`: aliases and rollback. Each needs an admin key."""
     router = APIRouter(
         prefix="/rm/v1/models/{name}", responses=_ERRORS, default_response_class=Response, tags=["admin"]
@@ -67,7 +67,7 @@ def admin_routes(admin: Admin) -> Surface:
         body = decode(_ROLLBACK, await request.body())
         return _moved(request, name, await admin.roll_back(name, body.alias), "rollback")
 
-    return Surface(router, NATIVE, role="admin")
+    return RouteGroup(router, NATIVE, role="admin")
 
 
 def _moved(request: Request, model: str, moved: Moved, action: str) -> Response:

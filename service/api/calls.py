@@ -1,4 +1,4 @@
-"""What every route stands on: the deadline, the manners, one call of the Scorer, and what the log and metrics are told.
+"""What every route stands on: the deadline, the policy, one call of the Scorer, and what the log and metrics are told.
 
 Native routes and dialects differ in their words only.
 """
@@ -17,7 +17,7 @@ from service.domain import Encoding, Item, ScoreQuery
 from service.errors import Draining, InvalidInput, MalformedRequest, NotReady
 from service.experiments.router import ARM_HEADER, UNIT_HEADER, Asked, Router
 from service.scoring import Scored, Scorer
-from service.settings.groups import LimitSettings, Manner, OverloadSettings
+from service.settings.groups import LimitSettings, OnOverload, OverloadSettings
 from service.telemetry.metrics import SHORT_DIGEST
 from service.versions.live import Live
 
@@ -26,20 +26,20 @@ TIMEOUT_HEADER = "x-request-timeout-ms"
 
 
 @dataclass(frozen=True, slots=True)
-class Manners:
+class RequestPolicy:
     """What a client expects of its server."""
 
     timeout_s: float | None = None
     """Below the client's own; None: the service's default."""
-    overload: Manner | None = None
+    overload: OnOverload | None = None
     """None: the service's default."""
 
 
-PLAIN = Manners()
+PLAIN = RequestPolicy()
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class RequestScorer:
     """Scores on behalf of a route."""
 
     scorer: Scorer
@@ -63,7 +63,7 @@ class Caller:
         items: Sequence[Item],
         *,
         model: str | None = None,
-        manners: Manners = PLAIN,
+        policy: RequestPolicy = PLAIN,
         cut: bool = True,
         timeout_s: float | None = None,
     ) -> Scored:
@@ -71,13 +71,13 @@ class Caller:
 
         Args:
             cut: whether items may be cut to fit.
-            timeout_s: a deadline that the body names: for requests without X-Request-Timeout-Ms, before the manners'.
+            timeout_s: a deadline that the body names: for requests without X-Request-Timeout-Ms, before the policy's.
 
         Raises:
             MalformedRequest: X-Request-Timeout-Ms is no number.
             PluralityError: as `Scorer.score`.
         """
-        query = self._query(request, items, model, manners, cut=cut, timeout_s=timeout_s)
+        query = self._query(request, items, model, policy, cut=cut, timeout_s=timeout_s)
         scored = await unless_disconnected(request, self._routed(request, query))
         request.scope["labels"] |= {"model": scored.manifest.model, "version": scored.digest[:SHORT_DIGEST]}
         return scored
@@ -118,29 +118,29 @@ class Caller:
         request: Request,
         items: Sequence[Item],
         model: str | None,
-        manners: Manners,
+        policy: RequestPolicy,
         *,
         cut: bool,
         timeout_s: float | None,
     ) -> ScoreQuery:
-        deadline = self._deadline(request, manners, timeout_s)
-        block = self._manner(request, manners) == "block"
+        deadline = self._deadline(request, policy, timeout_s)
+        block = self._on_overload(request, policy) == "block"
         return ScoreQuery(items, self.resolve(model), deadline, truncate=cut, block=block)
 
-    def _deadline(self, request: Request, manners: Manners, timeout_s: float | None) -> float:
+    def _deadline(self, request: Request, policy: RequestPolicy, timeout_s: float | None) -> float:
         """On the loop's clock."""
         given = request.headers.get(TIMEOUT_HEADER)
-        seconds = timeout_s or manners.timeout_s or self.limits.default_timeout_s
+        seconds = timeout_s or policy.timeout_s or self.limits.default_timeout_s
         if given is not None:
             if not (given.isascii() and given.isdigit() and len(given) <= 9 and int(given) > 0):
                 raise MalformedRequest(f"{TIMEOUT_HEADER} is a whole number of milliseconds", param=TIMEOUT_HEADER)
             seconds = int(given) / 1000
         return asyncio.get_running_loop().time() + min(seconds, self.limits.max_timeout_s)
 
-    def _manner(self, request: Request, manners: Manners) -> Manner:
+    def _on_overload(self, request: Request, policy: RequestPolicy) -> OnOverload:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         chosen = self.overload.keys.get(key.strip()) if scheme.lower() == "bearer" else None
-        return chosen or self.overload.routes.get(request.scope["path"]) or manners.overload or self.overload.manner
+        return chosen or self.overload.routes.get(request.scope["path"]) or policy.overload or self.overload.on_overload
 
 
 async def unless_disconnected(request: Request, work: Awaitable[Result]) -> Result:

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from service.api import replies
-from service.api.calls import Caller, unless_disconnected
+from service.api.calls import RequestScorer, unless_disconnected
 from service.api.compare_records import CompareRequest, CompareResponse
 from service.api.openapi import content_of, request_body
-from service.api.paths import Surface
+from service.api.paths import RouteGroup
 from service.api.routes import ERRORS, decode
 from service.api.shapes import NATIVE
 from service.errors import MalformedRequest
@@ -39,7 +39,7 @@ _EXAMPLE = {
 }
 
 
-def compare_routes(caller: Caller) -> Surface:
+def compare_routes(caller: RequestScorer) -> RouteGroup:
     """`/rm/v1/compare`."""
     router = APIRouter(prefix="/rm/v1", responses=ERRORS, default_response_class=Response, tags=["native"])
     alone = asyncio.Semaphore(1)  # resampling takes a core
@@ -76,7 +76,7 @@ def compare_routes(caller: Caller) -> Surface:
             reply["pairs"] = _pairs(scored, body.pairs)
         return Response(msgspec.json.encode(reply), media_type="application/json")
 
-    return Surface(router, NATIVE)
+    return RouteGroup(router, NATIVE)
 
 
 def _pairs(scored: Sequence[Scored], pairs: Sequence[ComparePair]) -> list[replies.Json]:

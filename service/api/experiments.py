@@ -14,7 +14,7 @@ from service.api.errors import ErrorBody
 from service.api.experiment_records import Deleted, ExperimentsResponse, ExperimentState, WireExperiment
 from service.api.keys import Keys
 from service.api.openapi import content_of, request_body
-from service.api.paths import Surface
+from service.api.paths import RouteGroup
 from service.api.routes import decode
 from service.api.shapes import NATIVE
 from service.errors import ExperimentConflict, FeedbackDisabled, MalformedRequest, UnknownExperiment, WritesDisabled
@@ -49,7 +49,7 @@ _EXAMPLE = {
 }
 
 
-def experiment_routes(parts: Experiments, live: Live, keys: Keys) -> Surface:
+def experiment_routes(parts: Experiments, live: Live, keys: Keys) -> RouteGroup:
     """Reading is open as scoring is; writing needs an admin key and a database."""
     router = APIRouter(prefix="/rm/v1/experiments", responses=_ERRORS, tags=["experiments"])
     registry, reading, writing = parts.registry, asyncio.Lock(), asyncio.Lock()
@@ -111,7 +111,7 @@ def experiment_routes(parts: Experiments, live: Live, keys: Keys) -> Surface:
             raise _unknown(parts)
         return _json({"deleted": name})
 
-    return Surface(router, NATIVE)
+    return RouteGroup(router, NATIVE)
 
 
 def _writable(parts: Experiments, keys: Keys, request: Request) -> DefinitionStore:

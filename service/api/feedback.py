@@ -12,10 +12,10 @@ from fastapi.responses import Response, StreamingResponse
 from plurality.core.errors import PluralityError
 from plurality.core.rows import PreferenceRow
 from service.api import votes as wire
-from service.api.calls import Caller
+from service.api.calls import RequestScorer
 from service.api.errors import ErrorBody
 from service.api.openapi import content_of, query_parameters, request_body
-from service.api.paths import Surface
+from service.api.paths import RouteGroup
 from service.api.routes import decode
 from service.api.shapes import NATIVE
 from service.errors import MalformedRequest
@@ -48,7 +48,7 @@ _EXAMPLE = {
 }  # fmt: skip
 
 
-def feedback_routes(caller: Caller, feedback: Feedback, intake: Intake) -> tuple[Surface, Surface]:
+def feedback_routes(caller: RequestScorer, feedback: Feedback, intake: Intake) -> tuple[RouteGroup, RouteGroup]:
     """What a feedback key opens, and what only an admin key does."""
     router = APIRouter(prefix="/rm/v1/feedback", responses=_ERRORS, tags=["feedback"])
     admin = APIRouter(prefix="/rm/v1/feedback", responses=_ERRORS, tags=["feedback"])
@@ -96,7 +96,7 @@ def feedback_routes(caller: Caller, feedback: Feedback, intake: Intake) -> tuple
             raise MalformedRequest("a voter is a key of 1 to 64 letters, digits, - and _", param="voter")
         return _json({"deleted": await kept.call(kept.store.delete_voter, voter)})
 
-    return Surface(router, NATIVE, "feedback"), Surface(admin, NATIVE, "admin")
+    return RouteGroup(router, NATIVE, "feedback"), RouteGroup(admin, NATIVE, "admin")
 
 
 def _query(request: Request) -> wire.ExportQuery:

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.admission import Gate
 from service.api.keys import Keys
-from service.api.paths import OTHER, Paths, Place
+from service.api.paths import OTHER, Paths, RouteInfo
 from service.api.shapes import ErrorShape, Failure
 from service.errors import Unauthorized, WritesDisabled
 from service.settings.groups import HttpSettings
@@ -112,7 +112,7 @@ class Guard:
 
         return tagged
 
-    async def _read_body(self, method: str, headers: dict[bytes, bytes], receive: Receive, place: Place) -> bytes:
+    async def _read_body(self, method: str, headers: dict[bytes, bytes], receive: Receive, place: RouteInfo) -> bytes:
         if method not in {"POST", "PUT", "PATCH"}:
             return b""
         self._check_headers(headers, place)
@@ -127,7 +127,7 @@ class Guard:
                 reason="body_timeout",
             ) from None
 
-    def _check_key(self, scope: Scope, place: Place) -> None:
+    def _check_key(self, scope: Scope, place: RouteInfo) -> None:
         if place.role is None or (place.probe and scope["method"] in {"GET", "HEAD"}):
             return
         try:
@@ -136,10 +136,10 @@ class Guard:
             status = HTTPStatus.UNAUTHORIZED if isinstance(error, Unauthorized) else HTTPStatus.FORBIDDEN
             raise _Refused(status, error.code, error.message, reason=error.code) from None
 
-    def _check_headers(self, headers: dict[bytes, bytes], place: Place) -> None:
+    def _check_headers(self, headers: dict[bytes, bytes], place: RouteInfo) -> None:
         wanted = _FORM if place.forms else _JSON
         kind = headers.get(b"content-type", wanted).split(b";")[0].strip().lower()
-        if kind != wanted and not (place.octets and kind == b"application/octet-stream"):
+        if kind != wanted and not (place.binary and kind == b"application/octet-stream"):
             raise _Refused(
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",

@@ -15,7 +15,7 @@ _PREFIXES = (("/v2/", INFERENCE), ("/infinity/", OPENAI), ("/v1/", OPENAI), ("",
 
 
 @dataclass(frozen=True, slots=True)
-class Surface:
+class RouteGroup:
     """Routes that share a wire format."""
 
     router: APIRouter
@@ -27,13 +27,13 @@ class Surface:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RouteInfo:
     """A known path."""
 
     label: str
     """The route's template: however many models or unknown paths there are, labels are few."""
     shape: ErrorShape
-    octets: bool = False
+    binary: bool = False
     """Whether it reads binary bodies beside JSON."""
     role: Role | None = "score"
     forms: bool = False
@@ -46,28 +46,28 @@ class Paths:
 
     def __init__(
         self,
-        surfaces: Iterable[Surface],
+        route_groups: Iterable[RouteGroup],
         *,
         plain: Iterable[str] = (),
-        octets: frozenset[str] = frozenset(),
+        binary: frozenset[str] = frozenset(),
         probes: frozenset[str] = frozenset(),
         unknown: Iterable[tuple[str, ErrorShape]] = (),
     ) -> None:
         """`unknown` are prefixes of paths, with the shape in which what is not known below them is answered."""
-        self._exact = {path: Place(path, NATIVE) for path in plain}
-        self._patterns: list[tuple[APIRoute, Place]] = []
-        self._unknown = [(prefix, Place(OTHER, shape)) for prefix, shape in (*unknown, *_PREFIXES)]
-        for surface in surfaces:
-            for route in surface.router.routes:
+        self._exact = {path: RouteInfo(path, NATIVE) for path in plain}
+        self._patterns: list[tuple[APIRoute, RouteInfo]] = []
+        self._unknown = [(prefix, RouteInfo(OTHER, shape)) for prefix, shape in (*unknown, *_PREFIXES)]
+        for group in route_groups:
+            for route in group.router.routes:
                 assert isinstance(route, APIRoute)  # noqa: S101 - our routers hold nothing else
                 path = route.path
-                place = Place(path, surface.shape, path in octets, surface.role, surface.forms, path in probes)
+                place = RouteInfo(path, group.shape, path in binary, group.role, group.forms, path in probes)
                 if "{" in route.path:
                     self._patterns.append((route, place))
                 else:
                     self._exact[route.path] = place
 
-    def find(self, path: str) -> Place:
+    def find(self, path: str) -> RouteInfo:
         """The place of a path."""
         if place := self._exact.get(path):
             return place

@@ -91,13 +91,13 @@ def pair(first: Outcome, second: Outcome, calibrator: Calibrator, *, source: str
     """One pair; without both rewards there is no probability, and nothing is made up."""
     reply: Json = {"a": item(first), "b": item(second)}
     if not (isinstance(first, Reward) and isinstance(second, Reward)):
-        return reply | dict.fromkeys(("probability", "raw_probability", "margin", "expected_disagreement"))
-    margin = first.value - second.value
-    probability = calibrator.probability(margin, source)
+        return reply | dict.fromkeys(("probability", "raw_probability", "reward_diff", "expected_disagreement"))
+    reward_diff = first.value - second.value
+    probability = calibrator.probability(reward_diff, source)
     return reply | {
         "probability": probability,
-        "raw_probability": UNCALIBRATED.probability(margin),
-        "margin": margin,
+        "raw_probability": UNCALIBRATED.probability(reward_diff),
+        "reward_diff": reward_diff,
         "expected_disagreement": expected_disagreement(probability),
     }
 

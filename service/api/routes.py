@@ -9,10 +9,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from service.api import replies, schemas
-from service.api.calls import Caller
+from service.api.calls import RequestScorer
 from service.api.errors import ErrorBody
 from service.api.openapi import content_of, request_body
-from service.api.paths import Surface
+from service.api.paths import RouteGroup
 from service.api.shapes import NATIVE
 from service.feedback.intake import scored_pairs
 from service.feedback.records import ScoredPair
@@ -50,7 +50,7 @@ _PAIR = {"prompt": "Name a prime number above ten.", "response_a": "Eleven.", "r
 _GROUP = {"prompt": "Name a prime number above ten.", "responses": ["Twelve.", "Eleven."], "advantages": True}
 
 
-def native_routes(caller: Caller, remember: Callable[[Sequence[ScoredPair]], None] | None = None) -> Surface:
+def native_routes(caller: RequestScorer, remember: Callable[[Sequence[ScoredPair]], None] | None = None) -> RouteGroup:
     """`/rm/v1`: score, preference, rank, models.
 
     Args:
@@ -106,7 +106,7 @@ def native_routes(caller: Caller, remember: Callable[[Sequence[ScoredPair]], Non
     async def models() -> Response:
         return _json(replies.models(caller.live.snapshot, caller.live.statuses))
 
-    return Surface(router, NATIVE)
+    return RouteGroup(router, NATIVE)
 
 
 def decode(decoder: "msgspec.json.Decoder[Body]", body: bytes) -> Body:

@@ -87,7 +87,7 @@ class PreferencePair(Wire):
 
     probability: Annotated[float | None, Meta(description="Calibrated P(a preferred), σ((r_a - r_b) / T) or a curve.")]
     raw_probability: Annotated[float | None, Meta(description="σ(r_a - r_b), without calibration.")]
-    margin: Annotated[float | None, Meta(description="r_a - r_b.")]
+    reward_diff: Annotated[float | None, Meta(description="r_a - r_b.")]
     expected_disagreement: Annotated[float | None, Meta(description="1 - |2P - 1|: 0 all agree, 1 an even split.")]
     a: ScoredItem
     b: ScoredItem

@@ -8,7 +8,7 @@ from msgspec import Meta
 from plurality.core.pairs import ResponsePair
 from service.api.schemas import ItemError, Selector
 from service.errors import InvalidInput
-from service.feedback.intake import GivenVote, Place
+from service.feedback.intake import GivenVote, ReplyRef
 from service.feedback.records import Rows
 from service.wire import Text, Wire, WireMessage, WirePrompt, to_item
 
@@ -115,7 +115,7 @@ def given(vote: WireVote, place: int, resolve: Callable[[str | None], str | None
     )
 
 
-def _subject(vote: WireVote, place: int) -> Place | ResponsePair:
+def _subject(vote: WireVote, place: int) -> ReplyRef | ResponsePair:
     def wrong(what: str, field: str) -> InvalidInput:
         return InvalidInput(f"vote {place}: {what}", param=f"votes[{place}].{field}")
 
@@ -125,7 +125,7 @@ def _subject(vote: WireVote, place: int) -> Place | ResponsePair:
     if vote.request_id is not None:
         if vote.index is None or any(part is not None for part in whole):
             raise wrong("a pair of a reply is named by request_id and index, and nothing else", "request_id")
-        return Place(vote.request_id, vote.index)
+        return ReplyRef(vote.request_id, vote.index)
     if vote.index is not None:
         raise wrong("index belongs to a request_id", "index")
     prompt = vote.prompt if vote.messages is None else vote.messages

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from service.api import replies
 from service.api.openapi import content_of
-from service.api.paths import Surface
+from service.api.paths import RouteGroup
 from service.api.schemas import Model
 from service.api.shapes import NATIVE
 from service.drift.monitor import Watch
@@ -33,7 +33,7 @@ class WatchResponse(Wire):
     versions: list[WatchedVersion]
 
 
-def watch_routes(live: Live, watch: Watch) -> Surface:
+def watch_routes(live: Live, watch: Watch) -> RouteGroup:
     """The route and its shape of errors."""
     router = APIRouter(prefix="/rm/v1", default_response_class=Response, tags=["native"])
     described: dict[int | str, dict[str, Any]] = {
@@ -49,4 +49,4 @@ def watch_routes(live: Live, watch: Watch) -> Surface:
         ]
         return Response(msgspec.json.encode({"versions": versions}), media_type="application/json")
 
-    return Surface(router, NATIVE)
+    return RouteGroup(router, NATIVE)

@@ -171,7 +171,7 @@ class Shadows:
             self._metrics.disagreement.labels(*labels).inc(flipped)
         if window.flips:
             self._metrics.flip_ratio.labels(*labels).set(sum(window.flips) / len(window.flips))
-            self._metrics.margin_shift.labels(*labels).set(sum(window.shifts) / len(window.shifts))
+            self._metrics.reward_diff_shift.labels(*labels).set(sum(window.shifts) / len(window.shifts))
 
     def _drop(self, experiment: Experiment, reason: str, items: int) -> None:
         self._metrics.dropped.labels(experiment.name, reason).inc(items)

@@ -20,7 +20,7 @@ Kind = Literal["binary", "tie", "graded"]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ReplyRef:
     """A pair of a reply."""
 
     request_id: str
@@ -33,7 +33,7 @@ class GivenVote:
 
     id: str
     voter: str
-    subject: Place | ResponsePair
+    subject: ReplyRef | ResponsePair
     share_a: float
     """How far a is preferred, in [0, 1]."""
     kind: Kind
@@ -144,7 +144,7 @@ def _vote(
     """The record of a vote, or why there is none."""
     shown: Vote | ScoredPair | None = None
     subject = given.subject
-    if isinstance(subject, Place):
+    if isinstance(subject, ReplyRef):
         shown = kept.recorder.find(subject.request_id, subject.index) or _known(kept, given.id, subject)
         if shown is None:
             return UnknownReply("no pair is remembered under this request_id and index: give it whole")
@@ -164,13 +164,13 @@ def _vote(
         graded=given.kind == "graded",
         category=given.category,
         source=given.source or (shown.source if shown else None),
-        request_id=subject.request_id if isinstance(subject, Place) else None,
+        request_id=subject.request_id if isinstance(subject, ReplyRef) else None,
         experiment=shown.experiment if shown else None,
         arm=shown.arm if shown else None,
     )
 
 
-def _known(kept: Kept, vote_id: str, place: Place) -> Vote | None:
+def _known(kept: Kept, vote_id: str, place: ReplyRef) -> Vote | None:
     """The same vote sent again after its pair was forgotten."""
     before = kept.store.get([vote_id]).get(vote_id)
     return before if before and before.request_id == place.request_id else None

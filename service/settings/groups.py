@@ -45,17 +45,17 @@ class LimitSettings(_Group):
     max_timeout_s: float = Field(default=300.0, gt=0)
 
 
-Manner = Literal["refuse", "block"]
+OnOverload = Literal["refuse", "block"]
 
 
 class OverloadSettings(_Group):
     """Overload: a full service refuses a request at once, or lets it wait for room until its deadline."""
 
-    manner: Manner = "refuse"
-    routes: dict[str, Manner] = {}
+    on_overload: OnOverload = "refuse"
+    routes: dict[str, OnOverload] = {}
     """By path, over a dialect's own default: {"/get_reward": "block"}."""
-    keys: dict[str, Manner] = {}
-    """By bearer token, over everything else. It selects manners; it is no authentication."""
+    keys: dict[str, OnOverload] = {}
+    """By bearer token, over everything else. It selects a policy; it is no authentication."""
     status: Literal[503, 429] = 503
     """Of a refusal. verl's client, for one, ends the run on 429."""
     max_waiting: int = Field(default=1024, ge=0)

@@ -26,8 +26,8 @@ class ExperimentMetrics:
             "ab_rank_flip_ratio", "Share of the last 1000 compared pairs that are ordered differently.",
             "experiment", "arm",
         )  # fmt: skip
-        self.margin_shift = gauge(
-            "ab_margin_shift", "Mean |margin / T| of the shadow less that of the answering version, last 1000 pairs.",
+        self.reward_diff_shift = gauge(
+            "ab_reward_diff_shift", "Mean |margin / T| of the shadow less that of the answering version, last 1000 pairs.",
             "experiment", "arm",
         )  # fmt: skip
         self.dropped = counter("shadow_dropped", "Items that a shadow arm did not score, by cause.", "reason")

@@ -6,7 +6,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from plurality.core.errors import PluralityError
-from service.api.calls import Caller
+from service.api.calls import RequestScorer
 from service.api.errors import STATUS
 from service.api.keys import Keys
 from service.drift.monitor import Watch
@@ -26,7 +26,7 @@ WRONG_KEY = "This key does not open scoring."
 class Parts:
     """What the pages show."""
 
-    caller: Caller
+    caller: RequestScorer
     live: Live
     keys: Keys
     feedback: Feedback

@@ -5,7 +5,7 @@ from importlib.resources import files
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from service.api.paths import Surface
+from service.api.paths import RouteGroup
 from service.ui.access import Parts
 from service.ui.experiments import Reports, experiment, experiments
 from service.ui.playground import playground
@@ -21,7 +21,7 @@ _FILES = {
 }
 
 
-def ui_routes(parts: Parts) -> Surface:
+def ui_routes(parts: Parts) -> RouteGroup:
     """The pages. Each also answers a POST: keys, and what people write, are in forms and never in a URL."""
     router = APIRouter(prefix="/ui", include_in_schema=False, default_response_class=Response)
     reports = Reports(parts)
@@ -49,7 +49,7 @@ def ui_routes(parts: Parts) -> Surface:
 
     for name, kind in _FILES.items():
         _serve(router, name, kind)
-    return Surface(router, PAGE, role=None, forms=True)
+    return RouteGroup(router, PAGE, role=None, forms=True)
 
 
 def _serve(router: APIRouter, name: str, kind: str) -> None:

@@ -147,11 +147,11 @@ def test_truncation_is_visible_and_counted(scripted: ScriptedServer) -> None:
 
 def pair(**fields: Any) -> dict[str, Any]:
     """A compared pair."""
-    good = {"probability": 0.75, "raw_probability": 0.8, "margin": 1.0, "expected_disagreement": 0.5}
+    good = {"probability": 0.75, "raw_probability": 0.8, "reward_diff": 1.0, "expected_disagreement": 0.5}
     return {**good, "a": item(2.0), "b": item(1.0), **fields}
 
 
-NO_NUMBERS = dict.fromkeys(("probability", "raw_probability", "margin", "expected_disagreement"))
+NO_NUMBERS = dict.fromkeys(("probability", "raw_probability", "reward_diff", "expected_disagreement"))
 
 
 def test_a_pair_without_both_rewards_has_no_probability(scripted: ScriptedServer) -> None:
@@ -168,7 +168,7 @@ def test_a_pair_without_both_rewards_has_no_probability(scripted: ScriptedServer
 
 @pytest.mark.parametrize(
     "spoilt",
-    [pair(probability=1.5), pair(probability=None), pair(margin=float("inf")), pair(b=failed()), pair(a=None), {}],
+    [pair(probability=1.5), pair(probability=None), pair(reward_diff=float("inf")), pair(b=failed()), pair(a=None), {}],
 )
 def test_a_spoilt_pair_is_a_bad_reply(scripted: ScriptedServer, spoilt: dict[str, Any]) -> None:
     """A number that cannot be, or one beside an error."""

@@ -45,7 +45,7 @@ def test_preferences_and_rankings_agree_with_rewards(service: str) -> None:
         rewards = [reward or 0.0 for reward in client.score([(CHAT[0]["content"], text) for text in texts]).rewards]
         [pair] = client.preference([("Name a prime.", texts[0], texts[1])]).pairs
         ranking = client.rank("Name a prime.", texts, win_matrix=True, advantages=True)
-    assert pair.margin == pytest.approx(rewards[0] - rewards[1], abs=1e-5)
+    assert pair.reward_diff == pytest.approx(rewards[0] - rewards[1], abs=1e-5)
     assert pair.raw_probability == pytest.approx(sigmoid(rewards[0] - rewards[1]), abs=1e-5)
     assert pair.probability is not None
     assert pair.expected_disagreement == pytest.approx(expected_disagreement(pair.probability))

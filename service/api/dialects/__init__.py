@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from msgspec import Struct
 
-from service.api.calls import Caller
+from service.api.calls import RequestScorer
 from service.api.dialects.align_anything import ALIGN_ANYTHING
 from service.api.dialects.common import Dialect, Get, Post
 from service.api.dialects.infinity import INFINITY
@@ -25,7 +25,7 @@ from service.api.dialects.slime import SLIME
 from service.api.dialects.tei import TEI
 from service.api.dialects.vllm import VLLM
 from service.api.openapi import alternatives
-from service.api.paths import Surface
+from service.api.paths import RouteGroup
 from service.api.shapes import ErrorShape
 from service.errors import MalformedRequest
 from service.settings import Settings
@@ -40,8 +40,8 @@ _KEYS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 Owned = tuple[Dialect, Post]
 
 
-def dialects(caller: Caller, settings: Settings) -> list[Surface]:
-    """Every dialect's routes, a surface for each shape of errors."""
+def dialects(caller: RequestScorer, settings: Settings) -> list[RouteGroup]:
+    """Every dialect's routes, a group for each shape of errors."""
     caller = replace(caller, names=settings.dialects.models)
     shared: dict[str, list[Owned]] = {}
     for dialect in _chosen(settings):
@@ -56,12 +56,12 @@ def dialects(caller: Caller, settings: Settings) -> list[Surface]:
         router = routers.setdefault(dialect.shape, APIRouter(default_response_class=Response))
         for get in dialect.gets:
             _add_get(router, dialect, get, caller)
-    return [Surface(router, shape) for shape, router in routers.items()]
+    return [RouteGroup(router, shape) for shape, router in routers.items()]
 
 
-def octet_paths() -> frozenset[str]:
+def binary_paths() -> frozenset[str]:
     """Route templates that read binary bodies beside JSON."""
-    return frozenset(path for dialect in ALL for post in dialect.posts if post.octets for path in post.paths)
+    return frozenset(path for dialect in ALL for post in dialect.posts if post.binary for path in post.paths)
 
 
 def probe_paths() -> frozenset[str]:
@@ -83,7 +83,7 @@ def _chosen(settings: Settings) -> Sequence[Dialect]:
     return [{"vLLM": vllm, "SGLang": sglang}.get(dialect.name, dialect) for dialect in ALL]
 
 
-def _add_post(router: APIRouter, path: str, owners: Sequence[Owned], caller: Caller) -> None:
+def _add_post(router: APIRouter, path: str, owners: Sequence[Owned], caller: RequestScorer) -> None:
     async def endpoint(request: Request) -> Response:
         body = await request.body()
         dialect, post = owners[0] if len(owners) == 1 else _pick(body, owners)
@@ -116,8 +116,8 @@ def _pick(body: bytes, owners: Sequence[Owned]) -> Owned:
     raise MalformedRequest(f"this path is shared, and the body has none of the fields that tell whose it is: {ways}")
 
 
-def _add_get(router: APIRouter, dialect: Dialect, get: Get, caller: Caller) -> None:
-    def bound(endpoint: Callable[[Caller, Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Any]]:
+def _add_get(router: APIRouter, dialect: Dialect, get: Get, caller: RequestScorer) -> None:
+    def bound(endpoint: Callable[[RequestScorer, Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Any]]:
         async def called(request: Request) -> Response:
             return await endpoint(caller, request)
 

@@ -4,7 +4,7 @@ import msgspec
 from fastapi import Request
 from fastapi.responses import Response
 
-from service.api.calls import Caller, Manners
+from service.api.calls import RequestScorer, RequestPolicy
 from service.api.dialects.common import (
     Dialect,
     Ignored,
@@ -18,7 +18,7 @@ from service.api.shapes import DETAIL
 from service.domain import ScoreItem
 from service.errors import MalformedRequest
 
-MANNERS = Manners(timeout_s=90)
+POLICY = RequestPolicy(timeout_s=90)
 """Its client gives up after 100 s."""
 
 
@@ -33,13 +33,13 @@ class Responses(Wire):
 _RESPONSES = msgspec.json.Decoder(Responses)
 
 
-async def rewards(caller: Caller, request: Request, body: bytes) -> Response:
+async def rewards(caller: RequestScorer, request: Request, body: bytes) -> Response:
     """Raw rewards."""
     wire = read(_RESPONSES, body)
     if len(wire.prompts) != len(wire.responses):
         raise MalformedRequest("as many prompts as responses", param="prompts")
     items = [ScoreItem(prompt, response) for prompt, response in zip(wire.prompts, wire.responses, strict=True)]
-    scored = await caller.score(request, items, manners=MANNERS)
+    scored = await caller.score(request, items, policy=POLICY)
     return answer({"rewards": values_of(scored, raw=True)}, scored)
 
 

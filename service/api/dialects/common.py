@@ -12,7 +12,7 @@ from fastapi import Request
 from fastapi.responses import Response
 from msgspec import Struct
 
-from service.api.calls import Caller
+from service.api.calls import RequestScorer
 from service.api.shapes import ErrorShape
 from service.bundle.pointer import DEFAULT_ALIAS
 from service.domain import Item, Message, RawText, RawTokens, Reward, ScoreItem
@@ -23,7 +23,7 @@ from service.versions.resident import ResidentVersion
 from service.wire import UNKNOWN_FIELD, malformed, too_deep
 
 Json = dict[str, Any]
-Endpoint = Callable[[Caller, Request, bytes], Awaitable[Response]]
+Endpoint = Callable[[RequestScorer, Request, bytes], Awaitable[Response]]
 Body = TypeVar("Body", bound=Struct)
 LABEL = "LABEL_0"
 """What Hugging Face calls the one label of a reward model."""
@@ -64,7 +64,7 @@ class Post:
     summary: str
     keys: frozenset[str] = frozenset()
     """Where several dialects share a path: a body with one of these top-level keys is meant for this one."""
-    octets: bool = False
+    binary: bool = False
     """Whether it reads binary bodies beside JSON."""
 
 
@@ -73,7 +73,7 @@ class Get:
     """Information at one or more paths."""
 
     paths: tuple[str, ...]
-    endpoint: Callable[[Caller, Request], Awaitable[Response]]
+    endpoint: Callable[[RequestScorer, Request], Awaitable[Response]]
     summary: str
     probe: bool = False
     """Whether load balancers ask it, which have no key."""
@@ -214,7 +214,7 @@ def plain(reply: object) -> Response:
     return Response(msgspec.json.encode(reply), media_type="application/json")
 
 
-def served(caller: Caller) -> list[tuple[str, ResidentVersion]]:
+def served(caller: RequestScorer) -> list[tuple[str, ResidentVersion]]:
     """Every resident version with what `model` may say to get it: a model's name, or name@alias."""
     return [
         (name if alias == DEFAULT_ALIAS else f"{name}@{alias}", bundle)

@@ -6,7 +6,7 @@ import msgspec
 from fastapi import Request
 from fastapi.responses import Response
 
-from service.api.calls import Caller
+from service.api.calls import RequestScorer
 from service.api.dialects.common import (
     LABEL,
     Dialect,
@@ -52,7 +52,7 @@ _CLASSIFY = msgspec.json.Decoder(InfinityClassify)
 _RERANK = msgspec.json.Decoder(InfinityRerank)
 
 
-async def classify(caller: Caller, request: Request, body: bytes) -> Response:
+async def classify(caller: RequestScorer, request: Request, body: bytes) -> Response:
     """A list of one class a text."""
     wire = read(_CLASSIFY, body)
     items = [RawText(text, special_tokens=True) for text in wire.input]
@@ -61,7 +61,7 @@ async def classify(caller: Caller, request: Request, body: bytes) -> Response:
     return answer({"object": "classify", "data": data, **_head(request, scored)}, scored)
 
 
-async def rerank(caller: Caller, request: Request, body: bytes) -> Response:
+async def rerank(caller: RequestScorer, request: Request, body: bytes) -> Response:
     """Documents by relevance, best first."""
     wire = read(_RERANK, body)
     if wire.top_n is not None and wire.top_n < 1:
@@ -76,7 +76,7 @@ async def rerank(caller: Caller, request: Request, body: bytes) -> Response:
     return answer({"object": "rerank", "results": results, **_head(request, scored)}, scored)
 
 
-async def models(caller: Caller, _: Request) -> Response:
+async def models(caller: RequestScorer, _: Request) -> Response:
     """As Infinity's client parses them: it insists on `stats`, and on "infinity" as the owner."""
     inside = caller.gate.items
     queue = {
@@ -99,7 +99,7 @@ async def models(caller: Caller, _: Request) -> Response:
     return plain({"object": "list", "data": data})
 
 
-async def health(caller: Caller, _: Request) -> Response:
+async def health(caller: RequestScorer, _: Request) -> Response:
     """Infinity's answers a clock."""
     caller.check_ready()
     return plain({"unix": time.time()})

@@ -4,7 +4,7 @@ import msgspec
 from fastapi import Request
 from fastapi.responses import Response
 
-from service.api.calls import Caller
+from service.api.calls import RequestScorer
 from service.api.dialects.common import (
     Dialect,
     Get,
@@ -45,7 +45,7 @@ class KservePredict(Wire):
 _PREDICT = msgspec.json.Decoder(KservePredict)
 
 
-async def predict(caller: Caller, request: Request, body: bytes) -> Response:
+async def predict(caller: RequestScorer, request: Request, body: bytes) -> Response:
     """One number an instance."""
     wire = read(_PREDICT, body)
     items = [
@@ -55,14 +55,14 @@ async def predict(caller: Caller, request: Request, body: bytes) -> Response:
     return answer({"predictions": values_of(scored, raw=True)}, scored)
 
 
-async def ready(caller: Caller, request: Request) -> Response:
+async def ready(caller: RequestScorer, request: Request) -> Response:
     """200 if the model is resident."""
     caller.check_ready()
     with caller.live.pin(caller.resolve(request.path_params["model"])) as bundle:
         return plain({"name": bundle.manifest.model, "ready": True})
 
 
-async def alive(_: Caller, __: Request) -> Response:
+async def alive(_: RequestScorer, __: Request) -> Response:
     """The process answers."""
     return plain({"status": "alive"})
 

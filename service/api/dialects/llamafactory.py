@@ -9,12 +9,12 @@ import msgspec
 from fastapi import Request
 from fastapi.responses import Response
 
-from service.api.calls import Caller, Manners
+from service.api.calls import RequestScorer, RequestPolicy
 from service.api.dialects.common import Dialect, Post, Wire, answer, read, refused, values_of
 from service.api.shapes import DETAIL
 from service.domain import RawText
 
-MANNERS = Manners(timeout_s=300, overload="block")
+POLICY = RequestPolicy(timeout_s=300, overload="block")
 """Its client waits for ever."""
 
 
@@ -29,11 +29,11 @@ class Evaluation(Wire, kw_only=True):
 _EVALUATION = msgspec.json.Decoder(Evaluation)
 
 
-async def evaluation(caller: Caller, request: Request, body: bytes) -> Response:
+async def evaluation(caller: RequestScorer, request: Request, body: bytes) -> Response:
     """Raw rewards."""
     wire = read(_EVALUATION, body)
     items = [RawText(text, special_tokens=False) for text in wire.messages]
-    scored = await caller.score(request, items, manners=MANNERS)
+    scored = await caller.score(request, items, policy=POLICY)
     if wire.max_length is not None and wire.max_length < scored.manifest.input_format.max_length:
         raise refused("max_length", f"this model reads {scored.manifest.input_format.max_length} tokens")
     reply = {

@@ -12,7 +12,7 @@ from fastapi import Request
 from fastapi.responses import Response
 from msgspec import Struct, field
 
-from service.api.calls import Caller, Manners
+from service.api.calls import RequestScorer, RequestPolicy
 from service.api.dialects import tensors
 from service.api.dialects.common import (
     Dialect,
@@ -29,7 +29,7 @@ from service.api.shapes import INFERENCE
 from service.domain import Item, RawText, RawTokens, ScoreItem
 from service.errors import MalformedRequest
 
-MANNERS = Manners(timeout_s=50)
+POLICY = RequestPolicy(timeout_s=50)
 """tritonclient gives up after 60 s."""
 HEADER_LENGTH = "inference-header-content-length"
 _LONGEST_US = 10**12
@@ -92,7 +92,7 @@ class _Given(Struct):
     values: tensors.Values
 
 
-async def infer(caller: Caller, request: Request, body: bytes) -> Response:
+async def infer(caller: RequestScorer, request: Request, body: bytes) -> Response:
     """Raw rewards and probabilities, as JSON or as binary tensors, as asked."""
     wire, blob = _split(request, body)
     items = _items(_read_inputs(wire, blob))
@@ -102,7 +102,7 @@ async def infer(caller: Caller, request: Request, body: bytes) -> Response:
             raise MalformedRequest(f"outputs are {', '.join(OUTPUTS)}", param="outputs")
     timeout = wire.parameters.timeout
     seconds = min(timeout, _LONGEST_US) / 1e6 if timeout > 0 else None
-    scored = await caller.score(request, items, model=selector(request), manners=MANNERS, timeout_s=seconds)
+    scored = await caller.score(request, items, model=selector(request), policy=POLICY, timeout_s=seconds)
     raw, probability = values_of(scored, raw=True), values_of(scored, raw=False)
     outputs: list[Json] = []
     blobs: list[bytes] = []
@@ -233,7 +233,7 @@ OIP = Dialect(
             Infer,
             _EXAMPLE,
             "Rewards of tensors of texts or token ids",
-            octets=True,
+            binary=True,
         ),
     ),
     GETS,

@@ -3,7 +3,7 @@
 from fastapi import Request
 from fastapi.responses import Response
 
-from service.api.calls import Caller
+from service.api.calls import RequestScorer
 from service.api.dialects.common import Get, plain
 from service.api.dialects.vllm_info import VERSION
 
@@ -19,23 +19,23 @@ def selector(request: Request) -> str:
     return f"{name}@{version}" if version else name
 
 
-async def server(_: Caller, __: Request) -> Response:
+async def server(_: RequestScorer, __: Request) -> Response:
     """Server metadata."""
     return plain({"name": "plurality", "version": VERSION, "extensions": ["binary_tensor_data", "parameters"]})
 
 
-async def live(_: Caller, __: Request) -> Response:
+async def live(_: RequestScorer, __: Request) -> Response:
     """The process answers."""
     return plain({"live": True})
 
 
-async def ready(caller: Caller, _: Request) -> Response:
+async def ready(caller: RequestScorer, _: Request) -> Response:
     """A model can score. Both spellings: the protocol's text says `live` here, KServe sends `ready`."""
     caller.check_ready()
     return plain({"live": True, "ready": True})
 
 
-async def model(caller: Caller, request: Request) -> Response:
+async def model(caller: RequestScorer, request: Request) -> Response:
     """Model metadata."""
     with caller.live.pin(caller.resolve(selector(request))) as bundle:
         aliases = caller.live.snapshot.aliases[bundle.manifest.model]
@@ -50,14 +50,14 @@ async def model(caller: Caller, request: Request) -> Response:
         )
 
 
-async def model_ready(caller: Caller, request: Request) -> Response:
+async def model_ready(caller: RequestScorer, request: Request) -> Response:
     """200 if it is resident."""
     caller.check_ready()
     with caller.live.pin(caller.resolve(selector(request))) as bundle:
         return plain({"name": bundle.manifest.model, "ready": True})
 
 
-async def config(caller: Caller, request: Request) -> Response:
+async def config(caller: RequestScorer, request: Request) -> Response:
     """Triton's model configuration: PyTriton's client reads it first, and then asks for every output that it names."""
     with caller.live.pin(caller.resolve(selector(request))) as bundle:
         texts = [{"name": name, "data_type": "TYPE_STRING", "dims": [1], "optional": True} for name in TEXTS]

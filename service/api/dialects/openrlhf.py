@@ -10,7 +10,7 @@ import msgspec
 from fastapi import Request
 from fastapi.responses import Response
 
-from service.api.calls import Caller, Manners
+from service.api.calls import RequestScorer, RequestPolicy
 from service.api.dialects.common import (
     Dialect,
     Ignored,
@@ -26,7 +26,7 @@ from service.api.shapes import DETAIL
 from service.domain import RawText
 from service.errors import MalformedRequest
 
-MANNERS = Manners(timeout_s=170)
+POLICY = RequestPolicy(timeout_s=170)
 """Its client gives up after 180 s, and after five refusals a second apart."""
 
 
@@ -41,14 +41,14 @@ class GetReward(Wire):
 _GET_REWARD = msgspec.json.Decoder(GetReward)
 
 
-async def get_reward(caller: Caller, request: Request, body: bytes) -> Response:
+async def get_reward(caller: RequestScorer, request: Request, body: bytes) -> Response:
     """`rewards`: raw; `scores`: calibrated, in [0, 1]; `extra_logs`: lists of numbers only, for it makes tensors."""
     wire = read(_GET_REWARD, body)
     prompts: Sequence[str | None] = wire.prompts or [None] * len(wire.query)
     if len(prompts) != len(wire.query):
         raise MalformedRequest("as many prompts as queries, or none", param="prompts")
     items = [RawText(text, False, prompt) for text, prompt in zip(wire.query, prompts, strict=True)]
-    scored = await caller.score(request, items, manners=MANNERS)
+    scored = await caller.score(request, items, policy=POLICY)
     rewards = rewards_of(scored)
     reply: Json = {
         "rewards": [reward.value for reward in rewards],

@@ -7,7 +7,7 @@ import msgspec
 from fastapi import Request
 from fastapi.responses import Response
 
-from service.api.calls import Caller
+from service.api.calls import RequestScorer
 from service.api.dialects.common import (
     Dialect,
     Ignored,
@@ -24,7 +24,7 @@ from service.api.dialects.common import (
     values_of,
     version_of,
 )
-from service.api.dialects.vllm import MANNERS
+from service.api.dialects.vllm import POLICY
 from service.api.shapes import OPENAI
 from service.domain import ScoreItem
 from service.errors import MalformedRequest
@@ -67,7 +67,7 @@ _EMBEDDINGS = msgspec.json.Decoder(SglangEmbeddings)
 _RERANK = msgspec.json.Decoder(SglangRerank)
 
 
-async def classify(caller: Caller, request: Request, body: bytes) -> Response:
+async def classify(caller: RequestScorer, request: Request, body: bytes) -> Response:
     """A list, or one object for one text."""
     wire = read(_CLASSIFY, body)
     value = wire.text if wire.text is not None else wire.input_ids
@@ -76,7 +76,7 @@ async def classify(caller: Caller, request: Request, body: bytes) -> Response:
     single = isinstance(value, str) or (bool(value) and isinstance(value[0], int))
     items = texts_or_tokens(value, special_tokens=True, param="text")  # type: ignore[arg-type]
     began = time.perf_counter()
-    scored = await caller.score(request, items, model=wire.model, manners=MANNERS, cut=False)
+    scored = await caller.score(request, items, model=wire.model, policy=POLICY, cut=False)
     seconds = time.perf_counter() - began
     reply: list[Json] = [
         {
@@ -92,11 +92,11 @@ async def classify(caller: Caller, request: Request, body: bytes) -> Response:
     return answer(reply[0] if single else reply, scored)
 
 
-async def embeddings(caller: Caller, request: Request, body: bytes) -> Response:
+async def embeddings(caller: RequestScorer, request: Request, body: bytes) -> Response:
     """An embedding of one number."""
     wire = read(_EMBEDDINGS, body)
     items = texts_or_tokens(wire.input, special_tokens=True, param="input")
-    scored = await caller.score(request, items, model=wire.model, manners=MANNERS, cut=False)
+    scored = await caller.score(request, items, model=wire.model, policy=POLICY, cut=False)
     count = tokens_of(scored)
     reply = {
         "object": "list",
@@ -110,13 +110,13 @@ async def embeddings(caller: Caller, request: Request, body: bytes) -> Response:
     return answer(reply, scored)
 
 
-async def rerank(caller: Caller, request: Request, body: bytes) -> Response:
+async def rerank(caller: RequestScorer, request: Request, body: bytes) -> Response:
     """A bare list of raw rewards, best first."""
     wire = read(_RERANK, body)
     if wire.top_n is not None and wire.top_n < 0:
         raise MalformedRequest("top_n is 0 (all) or more", param="top_n")
     items = [ScoreItem(wire.query, text) for text in wire.documents]
-    scored = await caller.score(request, items, model=wire.model, manners=MANNERS, cut=False)
+    scored = await caller.score(request, items, model=wire.model, policy=POLICY, cut=False)
     rewards = rewards_of(scored)
     reply: list[Json] = []
     for place in ranked(scored, wire.top_n):

@@ -7,7 +7,7 @@ import msgspec
 from fastapi import Request
 from fastapi.responses import Response
 
-from service.api.calls import Caller, Manners
+from service.api.calls import RequestScorer, RequestPolicy
 from service.api.dialects.common import (
     Dialect,
     Ignored,
@@ -22,7 +22,7 @@ from service.api.dialects.common import (
 from service.api.shapes import DETAIL
 from service.domain import Prompt, ScoreItem
 
-MANNERS = Manners(timeout_s=110)
+POLICY = RequestPolicy(timeout_s=110)
 """Its client gives up after 120 s in all."""
 
 
@@ -38,10 +38,10 @@ class Sample(Wire):
 _SAMPLE = msgspec.json.Decoder(Sample)
 
 
-async def reward(caller: Caller, request: Request, body: bytes) -> Response:
+async def reward(caller: RequestScorer, request: Request, body: bytes) -> Response:
     """A bare number, or {"score", "probability"} if the URL says ?reply=object."""
     wire = read(_SAMPLE, body)
-    scored = await caller.score(request, [ScoreItem(_prompt(wire.prompt), wire.response)], manners=MANNERS)
+    scored = await caller.score(request, [ScoreItem(_prompt(wire.prompt), wire.response)], policy=POLICY)
     value = rewards_of(scored)[0].value
     if request.query_params.get("reply") == "object":
         return answer({"score": value, "probability": scored.absolute_probability(value)}, scored)

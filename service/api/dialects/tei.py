@@ -10,7 +10,7 @@ from fastapi import Request
 from fastapi.responses import Response
 from msgspec import field
 
-from service.api.calls import Caller
+from service.api.calls import RequestScorer
 from service.api.dialects.common import (
     LABEL,
     Dialect,
@@ -102,7 +102,7 @@ def _item(texts: list[str]) -> Item:
     raise MalformedRequest('an input is "text", ["text"] or a pair ["a", "b"]', param="inputs")
 
 
-async def predict(caller: Caller, request: Request, body: bytes) -> Response:
+async def predict(caller: RequestScorer, request: Request, body: bytes) -> Response:
     """One label: its probability, or the raw reward."""
     wire = read(_PREDICT, body)
     raw, (items, single) = wire.raw, wire.items()
@@ -111,7 +111,7 @@ async def predict(caller: Caller, request: Request, body: bytes) -> Response:
     return answer(reply[0] if single else reply, scored)
 
 
-async def rerank(caller: Caller, request: Request, body: bytes) -> Response:
+async def rerank(caller: RequestScorer, request: Request, body: bytes) -> Response:
     """A bare list, best first."""
     wire = read(_RERANK, body)
     if not wire.texts:
@@ -125,7 +125,7 @@ async def rerank(caller: Caller, request: Request, body: bytes) -> Response:
     return answer(reply, scored)
 
 
-async def info(caller: Caller, _: Request) -> Response:
+async def info(caller: RequestScorer, _: Request) -> Response:
     """What the default model is, in TEI's words."""
     with caller.live.pin(None) as bundle:
         manifest, limits = bundle.manifest, caller.limits

@@ -12,7 +12,7 @@ import msgspec
 from fastapi import Request
 from fastapi.responses import Response
 
-from service.api.calls import Caller, Manners
+from service.api.calls import RequestScorer, RequestPolicy
 from service.api.dialects.common import (
     LABEL,
     Dialect,
@@ -39,7 +39,7 @@ from service.domain import Item, ScoreItem
 from service.errors import MalformedRequest
 from service.scoring import Scored
 
-MANNERS = Manners(timeout_s=60)
+POLICY = RequestPolicy(timeout_s=60)
 """verl waits for ever, and tries again after a 503 or 504."""
 
 
@@ -147,14 +147,14 @@ def _only(names: str, *spellings: str | list[str] | None) -> list[str]:
     return [given[0]] if isinstance(given[0], str) else given[0]
 
 
-async def _score(caller: Caller, request: Request, wire: Common, items: Sequence[Item]) -> tuple[Scored, list[float]]:
+async def _score(caller: RequestScorer, request: Request, wire: Common, items: Sequence[Item]) -> tuple[Scored, list[float]]:
     """Score, and give the numbers in the form that was asked for; flags are refused before anything is computed."""
     raw, cut = wire.raw, wire.cut
-    scored = await caller.score(request, items, model=wire.model, manners=MANNERS, cut=cut)
+    scored = await caller.score(request, items, model=wire.model, policy=POLICY, cut=cut)
     return scored, values_of(scored, raw=raw)
 
 
-async def classify(caller: Caller, request: Request, body: bytes) -> Response:
+async def classify(caller: RequestScorer, request: Request, body: bytes) -> Response:
     """One class, `probs` of one number: the reward, or its probability."""
     wire = read(_CLASSIFY, body)
     scored, values = await _score(caller, request, wire, wire.items())
@@ -162,7 +162,7 @@ async def classify(caller: Caller, request: Request, body: bytes) -> Response:
     return answer(_listing(request, scored, "classify", data), scored)
 
 
-async def pooling(caller: Caller, request: Request, body: bytes) -> Response:
+async def pooling(caller: RequestScorer, request: Request, body: bytes) -> Response:
     """As classify, `data` of one number."""
     wire = read(_CLASSIFY, body)
     scored, values = await _score(caller, request, wire, wire.items())
@@ -170,7 +170,7 @@ async def pooling(caller: Caller, request: Request, body: bytes) -> Response:
     return answer(_listing(request, scored, "pool", data), scored)
 
 
-async def score(caller: Caller, request: Request, body: bytes) -> Response:
+async def score(caller: RequestScorer, request: Request, body: bytes) -> Response:
     """One number a pair."""
     wire = read(_SCORE, body)
     scored, values = await _score(caller, request, wire, wire.pairs())
@@ -178,7 +178,7 @@ async def score(caller: Caller, request: Request, body: bytes) -> Response:
     return answer(_listing(request, scored, "score", data), scored)
 
 
-async def rerank(caller: Caller, request: Request, body: bytes) -> Response:
+async def rerank(caller: RequestScorer, request: Request, body: bytes) -> Response:
     """Documents by relevance, best first."""
     wire = read(_RERANK, body)
     if wire.top_n is not None and wire.top_n < 0:

@@ -8,7 +8,7 @@ import msgspec
 from fastapi import Request
 from fastapi.responses import Response
 
-from service.api.calls import Caller
+from service.api.calls import RequestScorer
 from service.api.dialects.common import (
     Get,
     Json,
@@ -48,7 +48,7 @@ class Tokenize(Wire):
 _TOKENIZE = msgspec.json.Decoder(Tokenize)
 
 
-async def tokenize(caller: Caller, request: Request, body: bytes) -> Response:
+async def tokenize(caller: RequestScorer, request: Request, body: bytes) -> Response:
     """The ids that the model would read; refused where it would have to cut."""
     wire = read(_TOKENIZE, body)
     manifest, [encoding] = await caller.tokenize(request, [wire.item()], model=wire.model)
@@ -65,7 +65,7 @@ async def tokenize(caller: Caller, request: Request, body: bytes) -> Response:
     )
 
 
-async def models(caller: Caller, _: Request) -> Response:
+async def models(caller: RequestScorer, _: Request) -> Response:
     """Every name that `model` may be: a model, or model@alias."""
     data: list[Json] = [
         {
@@ -82,13 +82,13 @@ async def models(caller: Caller, _: Request) -> Response:
     return plain({"object": "list", "data": data})
 
 
-async def health(caller: Caller, _: Request) -> Response:
+async def health(caller: RequestScorer, _: Request) -> Response:
     """200 and nothing, or why not."""
     caller.check_ready()
     return Response(b"")
 
 
-async def version(_: Caller, __: Request) -> Response:
+async def version(_: RequestScorer, __: Request) -> Response:
     """Ours, not vLLM's."""
     return plain({"version": VERSION})
 

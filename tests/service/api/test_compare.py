@@ -43,9 +43,9 @@ def test_pairs_by_two_versions(published_two: Path) -> None:
         for place, pair in enumerate(reply["pairs"]):
             for one, version in zip(alone, pair["versions"], strict=True):
                 assert version["probability"] == pytest.approx(one["pairs"][place]["probability"], abs=1e-6)
-        margins = [[version["margin"] for version in pair["versions"]] for pair in reply["pairs"]]
+        differences = [[version["reward_diff"] for version in pair["versions"]] for pair in reply["pairs"]]
         [difference] = reply["comparison"]["differences"]
-        assert difference["flips"] == sum(a * b < 0 for a, b in margins)
+        assert difference["flips"] == sum(a * b < 0 for a, b in differences)
         assert difference["flips"] > 0
         figures = reply["comparison"]["versions"][0]["figures"]
         assert set(figures) == {"accuracy", "ece", "brier", "nll", "pearson", "l1"}

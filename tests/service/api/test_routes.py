@@ -58,7 +58,7 @@ def test_preference(published: Path) -> None:
         msgspec.convert(reply, PreferenceResponse)
         there, back = reply["pairs"]
         gap = there["a"]["reward"] - there["b"]["reward"]
-        assert there["margin"] == gap
+        assert there["reward_diff"] == gap
         assert there["raw_probability"] == pytest.approx(sigmoid(gap), abs=1e-12)
         assert there["probability"] == pytest.approx(sigmoid(gap / bundle.manifest.calibrator.temperature), abs=1e-12)
         assert there["expected_disagreement"] == pytest.approx(1 - abs(2 * there["probability"] - 1), abs=1e-12)
@@ -81,7 +81,7 @@ def test_a_source_has_its_own_temperature(store: Path, tiny_checkpoint: Path) ->
         calibrator = bundle.manifest.calibrator
         body = {"pairs": [{**base, "source": name} for name in ("web", "talk", "other", None)]}
         replies = (await client.post("/rm/v1/preference", json=body)).json()["pairs"]
-        gap = replies[0]["margin"]
+        gap = replies[0]["reward_diff"]
         temperatures = [calibrator.sources["web"], calibrator.sources["talk"], *[calibrator.temperature] * 2]
         assert len(set(temperatures)) == 3
         for reply, temperature in zip(replies, temperatures, strict=True):

@@ -53,7 +53,7 @@ def test_agreement_is_counted(tmp_path: Path, factor: float, flips: int, shift: 
         assert on.count("ab_compared_total", **QUIET) == 3
         assert on.count("ab_disagreement_total", **QUIET) == flips
         assert on.count("ab_rank_flip_ratio", **QUIET) == flips / 3
-        assert on.count("ab_margin_shift", **QUIET) == pytest.approx(shift)
+        assert on.count("ab_reward_diff_shift", **QUIET) == pytest.approx(shift)
 
     play(tmp_path, story, Times(factor))
 

@@ -136,7 +136,7 @@ def test_waiting_ends_at_the_deadline(published: Path, engine: threading.Event) 
         assert "deadline" in reply.json()["error"]
         assert service.gate.waiting == 0
 
-    full(published, engine, {"manner": "block"}, story)
+    full(published, engine, {"on_overload": "block"}, story)
 
 
 def test_the_status_of_a_refusal(published: Path, engine: threading.Event) -> None:
@@ -159,4 +159,4 @@ def test_client_disconnects_while_queued(published: Path, engine: threading.Even
         task.cancel()
         await until(lambda: service.gate.waiting == 0)
 
-    full(published, engine, {"manner": "block"}, story)
+    full(published, engine, {"on_overload": "block"}, story)
