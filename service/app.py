@@ -16,7 +16,7 @@ from service.api.admin_wire import ADMIN_WIRE
 from service.api.calls import RequestScorer
 from service.api.compare import compare_routes
 from service.api.compare_records import COMPARE_WIRE
-from service.api.dialects import DIALECT_WIRE, dialects, binary_paths, probe_paths
+from service.api.dialects import DIALECT_WIRE, binary_paths, dialects, probe_paths
 from service.api.errors import install_error_handlers
 from service.api.experiment_records import EXPERIMENT_WIRE
 from service.api.experiments import experiment_routes

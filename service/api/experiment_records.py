@@ -25,7 +25,7 @@ class WireExperiment(Wire, kw_only=True):
     alpha: float = 0.05
     min_votes: int = 200
     criterion: Annotated[str, Meta(description="accuracy or brier: what decides.")] = "accuracy"
-    margin: Annotated[float, Meta(description="Loss of the criterion that is accepted.")] = 0.0
+    tolerance: Annotated[float, Meta(description="Loss of the criterion that is accepted.")] = 0.0
     votes_per_prompt: Annotated[int, Meta(description="A prompt counts once it has so many votes.")] = 1
     slowdown: Annotated[float, Meta(description="Of the control's p95 latency: a slower arm is not promoted.")] = 1.5
     overrides: bool = True

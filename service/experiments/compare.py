@@ -162,10 +162,10 @@ def compare(
 
 
 def _probabilities(version: VersionScores, pairs: Pairs) -> Array:
-    margins = version.rewards[pairs.first] - version.rewards[pairs.second]
+    reward_diffs = version.rewards[pairs.first] - version.rewards[pairs.second]
     found = [
-        version.calibrator.probability(float(margin), source) if np.isfinite(margin) else np.nan
-        for margin, source in zip(margins, pairs.sources, strict=True)
+        version.calibrator.probability(float(reward_diff), source) if np.isfinite(reward_diff) else np.nan
+        for reward_diff, source in zip(reward_diffs, pairs.sources, strict=True)
     ]
     return np.array(found, dtype=np.float64)
 
@@ -195,8 +195,8 @@ def _difference(
     first: tuple[VersionScores, Array], other: tuple[VersionScores, Array], pairs: Pairs, table: _Table
 ) -> Difference:
     (one, p), (two, q) = first, other
-    margins = [version.rewards[pairs.first] - version.rewards[pairs.second] for version in (one, two)]
-    signs = np.sign(margins)
+    reward_diffs = [version.rewards[pairs.first] - version.rewards[pairs.second] for version in (one, two)]
+    signs = np.sign(reward_diffs)
     alike = np.where(signs[0] == signs[1], 1.0, 0.0)
     moved = np.abs(q - p)
     shift = two.rewards / two.calibrator.temperature - one.rewards / one.calibrator.temperature

@@ -58,7 +58,7 @@ class Experiment(_Closed):
     """Below so many votes the verdict is to hold."""
     criterion: Criterion = "accuracy"
     """What decides: accuracy, or the Brier score, which sees calibration too."""
-    margin: float = Field(default=0.0, ge=0, le=1)
+    tolerance: float = Field(default=0.0, ge=0, le=1)
     """Loss of the criterion that is accepted: 0 asks for a gain, 0.01 of accuracy for a loss of less than a point."""
     votes_per_prompt: int = Field(default=1, ge=1)
     """A prompt counts once it has so many votes, with their mean: the size of the panel where one votes."""

@@ -30,7 +30,7 @@ from service.feedback.records import Judged
 
 LEAST_PROBABILITY = 0.01
 """Log losses are compared with P cut to [0.01, 0.99]: an unbounded value has no interval that can be peeked at."""
-_LOG_LOSS_REACH = math.log((1 - LEAST_PROBABILITY) / LEAST_PROBABILITY)
+_NLL_REACH = math.log((1 - LEAST_PROBABILITY) / LEAST_PROBABILITY)
 Statistic = Callable[[Array, Array], float]
 
 
@@ -41,7 +41,7 @@ class VersionFigures:
     version: str
     accuracy: float | None
     """Over decided votes; a prediction of 1/2 counts half."""
-    log_loss: float | None
+    nll: float | None
     """Nats a vote, not cut."""
     brier: float | None
     ece: float | None
@@ -77,7 +77,7 @@ class Differences:
 
     accuracy: Difference | None
     brier: Difference | None
-    log_loss: Difference | None
+    nll: Difference | None
     """Of P cut to [0.01, 0.99]."""
     ece: Difference | None
     pearson: Difference | None
@@ -146,7 +146,7 @@ def _figures(version: str, p: Array, y: Array, pair_p: Array, pair_y: Array, dra
     return VersionFigures(
         version=version,
         accuracy=_value(lambda p, y: pairwise_accuracy(p, y).accuracy, p, y),
-        log_loss=_value(nll, p, y),
+        nll=_value(nll, p, y),
         brier=_value(brier, p, y),
         ece=_value(ece, p, y),
         ece_noise_floor=ece_noise_floor(p, draws=draws) if len(p) else None,
@@ -173,11 +173,11 @@ def _peekable(rows: Rows, alpha: float, votes_per_prompt: int) -> list[Differenc
     return [
         _always((credit[0] - credit[1])[decided], [prompts[i] for i in decided], alpha, votes_per_prompt, 1.0),
         _always(square[0] - square[1], prompts, alpha, votes_per_prompt, 1.0),
-        _always(_log_loss_differences(rows), prompts, alpha, votes_per_prompt, _LOG_LOSS_REACH),
+        _always(_nll_differences(rows), prompts, alpha, votes_per_prompt, _NLL_REACH),
     ]
 
 
-def _log_loss_differences(rows: Rows) -> Array:
+def _nll_differences(rows: Rows) -> Array:
     if not len(rows.share):
         return rows.share
     treatment, control = (
@@ -185,7 +185,7 @@ def _log_loss_differences(rows: Rows) -> Array:
         for p in (rows.treatment, rows.control)
     )
     # The bound is exact but for rounding.
-    cut: Array = np.clip(treatment - control, -_LOG_LOSS_REACH, _LOG_LOSS_REACH)
+    cut: Array = np.clip(treatment - control, -_NLL_REACH, _NLL_REACH)
     return cut
 
 

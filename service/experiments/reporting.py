@@ -65,7 +65,7 @@ def _problem(experiment: Experiment, control: Resident | None, version: Resident
 def _rules(experiment: Experiment) -> Rules:
     return Rules(
         criterion=experiment.criterion,
-        margin=experiment.margin,
+        tolerance=experiment.tolerance,
         least_votes=experiment.min_votes,
         slowdown=experiment.slowdown,
     )

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from sqlalchemy import BigInteger, Column, MetaData, Table, Text, delete, insert, select
@@ -40,7 +41,7 @@ class DefinitionTable:
         found = []
         for row in rows:
             try:
-                experiment = parse_experiment(msgspec.json.decode(row.definition))
+                experiment = parse_experiment(_current(msgspec.json.decode(row.definition)))
             except ConfigurationError as error:
                 self._log.error("experiment_unreadable", experiment=row.name, message=error.message)
                 continue
@@ -68,3 +69,8 @@ class DefinitionTable:
             with self._database.write() as connection:
                 _metadata.create_all(connection)
             self._made = True
+
+
+def _current(definition: dict[str, Any]) -> dict[str, Any]:
+    """A stored definition under today's names: `tolerance` was stored as `margin` by older releases."""
+    return {"tolerance" if key == "margin" else key: value for key, value in definition.items()}

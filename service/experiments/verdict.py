@@ -42,7 +42,7 @@ class Rules:
     """Fixed before the first vote: a rule chosen after looking voids the report's alpha."""
 
     criterion: Criterion = "accuracy"
-    margin: float = 0.0
+    tolerance: float = 0.0
     """Loss that is accepted, in the criterion's unit: 0 asks for a gain, 0.01 for a loss of less than a point."""
     least_votes: int = 200
     """Decided votes."""
@@ -68,9 +68,9 @@ class Rules:
             raise ValueError(f"criterion {self.criterion!r} is neither accuracy nor brier")
         if min(self.least_votes, self.least_prompts, self.least_requests) < 1:
             raise ValueError("least_votes, least_prompts and least_requests must be at least 1")
-        numbers = (self.margin, self.least_voters, self.most_missing, self.ece_tolerance, self.error_excess)
+        numbers = (self.tolerance, self.least_voters, self.most_missing, self.ece_tolerance, self.error_excess)
         if not all(math.isfinite(number) and number >= 0 for number in (*numbers, self.slowdown)):
-            raise ValueError("margins, shares and factors of the rules must be finite and not negative")
+            raise ValueError("tolerances, shares and factors of the rules must be finite and not negative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def decide(report: Report, health: Health | None, rules: Rules) -> Verdict:
     """The verdict on the treatment.
 
     Roll back when it is unhealthy, or surely worse. Promote when it is surely better (or surely not worse by more than
-    the margin), no worse calibrated, and healthy. Otherwise hold. May be asked after every vote: where the versions are
+    the tolerance), no worse calibrated, and healthy. Otherwise hold. May be asked after every vote: where the versions are
     equal the criterion's interval speaks for either side, ever, with probability at most alpha.
     """
     sick = [] if health is None else list(_sickness(health, rules))
@@ -111,7 +111,7 @@ def decide(report: Report, health: Health | None, rules: Rules) -> Verdict:
         )
     if missing:
         return Verdict("hold", tuple(missing))
-    if gain.low <= -rules.margin:
+    if gain.low <= -rules.tolerance:
         return _short_of_promotion(gain, rules)
     doubts = [*_calibration_doubts(report, rules), *_health_doubts(health, rules)]
     return Verdict("hold" if doubts else "promote", (gain.words, *doubts, *([] if doubts else _in_favour(report))))
@@ -120,7 +120,9 @@ def decide(report: Report, health: Health | None, rules: Rules) -> Verdict:
 def _short_of_promotion(gain: _Gain, rules: Rules) -> Verdict:
     if gain.high < 0:
         return Verdict("roll_back", (gain.words, "It is surely worse."))
-    wanted = f"a loss of more than {rules.margin:g} is not excluded" if rules.margin else "no gain is not excluded"
+    wanted = (
+        f"a loss of more than {rules.tolerance:g} is not excluded" if rules.tolerance else "no gain is not excluded"
+    )
     return Verdict("hold", (gain.words, f"Not decided: {wanted}."))
 
 

@@ -27,7 +27,7 @@ class ExperimentMetrics:
             "experiment", "arm",
         )  # fmt: skip
         self.reward_diff_shift = gauge(
-            "ab_reward_diff_shift", "Mean |margin / T| of the shadow less that of the answering version, last 1000 pairs.",
+            "ab_reward_diff_shift", "Mean |Δr / T| of the shadow less that of the answering version, last 1000 pairs.",
             "experiment", "arm",
         )  # fmt: skip
         self.dropped = counter("shadow_dropped", "Items that a shadow arm did not score, by cause.", "reason")

@@ -23,7 +23,7 @@ _FRESH_S = 5.0
 FIGURES = {
     "accuracy": ("Accuracy", "more is better", "points"),
     "brier": ("Brier score", "less is better", ""),
-    "log_loss": ("Log loss", "less is better", "nats"),
+    "nll": ("Log loss", "less is better", "nats"),
     "ece": ("ECE", "less is better", ""),
     "pearson": ("Pearson", "more is better", ""),
     "l1": ("L1", "less is better", ""),

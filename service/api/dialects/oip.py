@@ -12,7 +12,7 @@ from fastapi import Request
 from fastapi.responses import Response
 from msgspec import Struct, field
 
-from service.api.calls import RequestScorer, RequestPolicy
+from service.api.calls import RequestPolicy, RequestScorer
 from service.api.dialects import tensors
 from service.api.dialects.common import (
     Dialect,

@@ -7,7 +7,7 @@ import msgspec
 from fastapi import Request
 from fastapi.responses import Response
 
-from service.api.calls import RequestScorer, RequestPolicy
+from service.api.calls import RequestPolicy, RequestScorer
 from service.api.dialects.common import (
     Dialect,
     Ignored,

@@ -12,7 +12,7 @@ import msgspec
 from fastapi import Request
 from fastapi.responses import Response
 
-from service.api.calls import RequestScorer, RequestPolicy
+from service.api.calls import RequestPolicy, RequestScorer
 from service.api.dialects.common import (
     LABEL,
     Dialect,
@@ -147,7 +147,9 @@ def _only(names: str, *spellings: str | list[str] | None) -> list[str]:
     return [given[0]] if isinstance(given[0], str) else given[0]
 
 
-async def _score(caller: RequestScorer, request: Request, wire: Common, items: Sequence[Item]) -> tuple[Scored, list[float]]:
+async def _score(
+    caller: RequestScorer, request: Request, wire: Common, items: Sequence[Item]
+) -> tuple[Scored, list[float]]:
     """Score, and give the numbers in the form that was asked for; flags are refused before anything is computed."""
     raw, cut = wire.raw, wire.cut
     scored = await caller.score(request, items, model=wire.model, policy=POLICY, cut=cut)

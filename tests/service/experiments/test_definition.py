@@ -270,3 +270,13 @@ def test_a_breaker() -> None:
     assert not long.record(1, failed=True)
     diluted = Breaker(rules)
     assert not any(diluted.record(1, failed=number % 3 == 0) for number in range(20))
+
+
+def test_a_stored_definition_with_the_former_name_of_tolerance(tmp_path: Path) -> None:
+    """`margin`, which releases before stored in every definition, is read as `tolerance`."""
+    database = Database(f"sqlite:///{tmp_path}/e.db")
+    table = DefinitionTable(database)
+    table.put(experiment(tolerance=0.02))
+    with database.write() as connection:
+        connection.execute(text("UPDATE experiments SET definition = replace(definition, 'tolerance', 'margin')"))
+    assert [stored.experiment for stored in table.load()] == [experiment(tolerance=0.02)]

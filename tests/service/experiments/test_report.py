@@ -34,7 +34,7 @@ def test_figures_of_both_versions() -> None:
         p = np.array([row.predictions[digest].probability for row in rows])
         assert figures.version == digest
         assert figures.accuracy == pytest.approx(pairwise_accuracy(p, y).accuracy)
-        assert figures.log_loss == pytest.approx(nll(p, y))
+        assert figures.nll == pytest.approx(nll(p, y))
         assert figures.brier == pytest.approx(brier(p, y))
         assert figures.ece == pytest.approx(ece(p, y))
         assert figures.ece_noise_floor is not None
@@ -54,12 +54,12 @@ def test_differences_name_the_better_version() -> None:
     assert found.accuracy.low > 0
     assert found.pearson is not None
     assert found.pearson.low > 0
-    for difference in (found.brier, found.log_loss, found.l1, found.ece):
+    for difference in (found.brier, found.nll, found.l1, found.ece):
         assert difference is not None
         assert difference.high < 0
         assert difference.p_value is not None
         assert difference.p_value <= 0.05
-    peekable = [d.peekable for d in (found.accuracy, found.brier, found.log_loss) if d]
+    peekable = [d.peekable for d in (found.accuracy, found.brier, found.nll) if d]
     once = [d.peekable for d in (found.ece, found.pearson, found.l1) if d]
     assert peekable == [True] * 3
     assert once == [False] * 3
@@ -92,10 +92,10 @@ def test_a_prompt_counts_once() -> None:
 def test_log_losses_are_compared_cut() -> None:
     """A certain and wrong prediction costs log 100 in the comparison, 36 nats in the version's own figure."""
     found = report([judged(0, share=1, old=0.0, new=1.0), judged(1, share=0, old=0.0, new=1.0)])
-    assert found.control.log_loss == pytest.approx(18, abs=0.1)
-    assert found.differences.log_loss is not None
-    assert found.differences.log_loss.estimate == pytest.approx(0, abs=1e-12)
-    one_sided = report([judged(0, share=1, old=0.0, new=1.0)]).differences.log_loss
+    assert found.control.nll == pytest.approx(18, abs=0.1)
+    assert found.differences.nll is not None
+    assert found.differences.nll.estimate == pytest.approx(0, abs=1e-12)
+    one_sided = report([judged(0, share=1, old=0.0, new=1.0)]).differences.nll
     assert one_sided is not None
     assert one_sided.estimate == pytest.approx(-math.log(99))
     assert one_sided.low == pytest.approx(-math.log(99))
@@ -122,7 +122,7 @@ def _turned(row: Judged) -> Judged:
 
 def _flat(found: Report) -> list[float]:
     figures = [getattr(v, name) for v in (found.control, found.treatment) for name in ("accuracy", "brier", "ece")]
-    every = (found.differences.accuracy, found.differences.brier, found.differences.log_loss)
+    every = (found.differences.accuracy, found.differences.brier, found.differences.nll)
     return [*(x for x in figures if x is not None), *(x for d in every if d for x in (d.estimate, d.low, d.high))]
 
 
@@ -185,7 +185,7 @@ def test_no_votes() -> None:
     found = report([])
     assert found.counts.votes == found.counts.voters == 0
     for figures in (found.control, found.treatment):
-        assert (figures.accuracy, figures.log_loss, figures.brier) == (None, None, None)
+        assert (figures.accuracy, figures.nll, figures.brier) == (None, None, None)
         assert (figures.ece, figures.ece_noise_floor, figures.pearson, figures.l1) == (None, None, None, None)
     assert set(msgspec.to_builtins(found.differences).values()) == {None}
 

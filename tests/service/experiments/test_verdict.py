@@ -37,7 +37,7 @@ BETTER = Report(
     Differences(
         accuracy=difference(0.01, 0.05),
         brier=difference(-0.02, -0.01),
-        log_loss=difference(-0.1, -0.05),
+        nll=difference(-0.1, -0.05),
         ece=difference(-0.01, 0.01),
         pearson=None,
         l1=None,
@@ -185,9 +185,9 @@ def test_roll_back_when_worse() -> None:
     assert decide(but(accuracy=difference(-0.05, -0.01), decided=10), HEALTH, RULES).action == "hold"
 
 
-def test_margin() -> None:
-    """With a margin of two points a loss of at most one is promoted, an unclear one held, a sure one rolled back."""
-    rules = Rules(margin=0.02)
+def test_tolerance() -> None:
+    """With a tolerance of two points a loss of at most one is promoted, an unclear one held, a sure one rolled back."""
+    rules = Rules(tolerance=0.02)
     assert decide(but(accuracy=difference(-0.01, 0.02)), HEALTH, rules).action == "promote"
     found = decide(but(accuracy=difference(-0.03, 0.02)), HEALTH, rules)
     assert (found.action, found.reasons[1]) == ("hold", "Not decided: a loss of more than 0.02 is not excluded.")
@@ -201,7 +201,7 @@ def test_margin() -> None:
         ({"least_votes": 0}, "must be at least 1"),
         ({"least_prompts": 0}, "must be at least 1"),
         ({"least_requests": 0}, "must be at least 1"),
-        ({"margin": -0.1}, "not negative"),
+        ({"tolerance": -0.1}, "not negative"),
         ({"most_missing": NAN}, "not negative"),
         ({"slowdown": float("inf")}, "not negative"),
     ],
