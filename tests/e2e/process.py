@@ -37,7 +37,7 @@ def verb(*words: str) -> "subprocess.CompletedProcess[str]":
         patch.setattr(sys, "excepthook", sys.excepthook)  # typer replaces it
         with pytest.raises(SystemExit) as ended:
             main()
-    shown = [stream.buffer.getvalue().decode() for stream in (out, err)]  # type: ignore[attr-defined]
+    shown = [stream.buffer.getvalue().decode() for stream in (out, err)]
     return subprocess.CompletedProcess(words, int(ended.value.code or 0), *shown)
 
 
