@@ -95,8 +95,8 @@ def decide(report: Report, health: Health | None, rules: Rules) -> Verdict:
     """The verdict on the treatment.
 
     Roll back when it is unhealthy, or surely worse. Promote when it is surely better (or surely not worse by more than
-    the tolerance), no worse calibrated, and healthy. Otherwise hold. May be asked after every vote: where the versions are
-    equal the criterion's interval speaks for either side, ever, with probability at most alpha.
+    the tolerance), no worse calibrated, and healthy. Otherwise hold. May be asked after every vote: where the versions
+    are equal the criterion's interval speaks for either side, ever, with probability at most alpha.
     """
     sick = [] if health is None else list(_sickness(health, rules))
     if sick:
