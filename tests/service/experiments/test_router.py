@@ -228,8 +228,9 @@ def test_a_slow_arm_does_not_cost_a_deadline(tmp_path: Path) -> None:
 
     async def story(on: Stage) -> None:
         on.engines["candidate"].gate.clear()
-        held = [asyncio.create_task(on.ask(ScoreItem("a", word), arm="new", timeout_s=300)) for word in "abcdefg"]
+        held = [asyncio.create_task(on.ask(ScoreItem("a", "a"), arm="new", timeout_s=300))]
         await asyncio.to_thread(on.engines["candidate"].entered.acquire)
+        held.append(asyncio.create_task(on.ask(ScoreItem("a", "b"), arm="new", timeout_s=300)))
         while on.shelf.bundles["candidate"].queued_s <= 0:  # noqa: ASYNC110
             await asyncio.sleep(0)
         served = await on.ask(ScoreItem("a", "a g"), arm="new", timeout_s=9)
