@@ -81,7 +81,7 @@ def render_all(
 
 
 def _ask(request: bytes, limits: Limits) -> dict[str, Any]:
-    """Files, not pipes: neither side can block the other, and the kernel bounds what is written."""
+    """Run the child with files instead of pipes: neither side can block, and the kernel bounds the output."""
     environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as answered:
         asked.write(request)

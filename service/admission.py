@@ -49,7 +49,7 @@ class _Waiter:
 
 
 class Gate:
-    """Counts what is inside; refuses what would exceed the bounds or comes after closing."""
+    """Counts admitted items and tokens; refuses requests that would exceed the limits or arrive after closing."""
 
     def __init__(self, *, max_items: int, max_tokens: int, clock: Callable[[], float], max_waiting: int = 1024) -> None:
         self._max_items = max_items
@@ -131,7 +131,7 @@ class Gate:
             await patient
 
     def close(self) -> None:
-        """Let nothing more in; whoever waits is told."""
+        """Refuse all further requests, the waiting ones included."""
         self.closed = True
         for waiter in self._waiting:
             if not waiter.permit.done():
@@ -139,7 +139,7 @@ class Gate:
         self._waiting.clear()
 
     def release(self, items: int, tokens: int) -> None:
-        """Give room back; let in who waits for it."""
+        """Return the room of an admitted request and admit waiting requests that now fit."""
         self.items -= items
         self.tokens -= tokens
         self._admit()
@@ -164,7 +164,7 @@ class Gate:
                 first.permit.set_result(self._take(first.items, first.tokens))
 
     def _stop_waiting(self, waiter: _Waiter) -> None:
-        """Leave the line, or give back what was granted in the moment of leaving; the next may fit now."""
+        """Stop waiting, or return room that was granted at that moment, and admit the next request that fits."""
         if waiter in self._waiting:
             self._waiting.remove(waiter)
             self._admit()
@@ -176,7 +176,7 @@ class Gate:
         self._rate.add(tokens, self._clock())
 
     def _retry_after(self) -> int:
-        """Seconds until half of what is inside will be done, at the measured rate; in [1, 60]."""
+        """Estimate the seconds until half of the admitted items are done, at the measured rate; in [1, 60]."""
         per_second = self._rate.per_second(self._clock())
         if per_second <= 0:
             return 1

@@ -111,7 +111,7 @@ class Scorer:
     async def _run(
         self, bundle: ResidentVersion, encoded: Sequence[Encoding | InvalidInput], deadline: float
     ) -> list[Outcome]:
-        """Queue what can be scored and wait; whoever leaves early takes the items out of the queue."""
+        """Queue the encodable items and wait for them; cancellation removes them from the queue."""
         waiting = {
             index: bundle.submit(entry, deadline=deadline)
             for index, entry in enumerate(encoded)

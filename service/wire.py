@@ -86,7 +86,7 @@ class WireVotes(Wire):
 
 
 class ComparePair(WirePair, kw_only=True):
-    """Two responses to one prompt and, where it is known, what people said."""
+    """Two responses to one prompt with, optionally, people's votes on them."""
 
     label: Annotated[Share | None, Meta(description="P(a preferred): 1, 0, 0.5 for a tie, or a fraction.")] = None
     votes: WireVotes | None = None

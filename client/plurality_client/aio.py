@@ -135,7 +135,7 @@ class AsyncClient:
         return ranking
 
     async def models(self, *, timeout_s: float | None = None) -> Models:
-        """What is served, and what was refused and why."""
+        """List the served versions, and the refused ones with reasons."""
         deadline = self._timing.clock() + (timeout_s or self.options.timeout_s)
         return replies.models(await self._transport().ask("GET", _MODELS, None, deadline=deadline))
 

@@ -90,7 +90,7 @@ class DeadlineExceeded(PluralityClientError):
 
 
 class ItemFailed(PluralityClientError):
-    """The service answered, and the item at place `index` of the call has an error of its own."""
+    """The service answered with an error for the item at position `index` of the call."""
 
     code = "item_failed"
 
@@ -100,7 +100,7 @@ class ItemFailed(PluralityClientError):
 
 
 class BadReply(PluralityClientError):
-    """The reply is not what was asked for; none of its numbers is used."""
+    """The reply does not match the request; none of its numbers is used."""
 
     code = "bad_reply"
 

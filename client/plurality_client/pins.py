@@ -25,7 +25,7 @@ class Pins:
         return self._policy == "raise"
 
     def seen(self, asked: str | None) -> Model | None:
-        """The version that last answered for what was asked for."""
+        """Return the version that last answered for this selector."""
         return self._seen.get(asked)
 
     def bound(self, asked: str | None) -> Model | None:

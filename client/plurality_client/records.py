@@ -177,7 +177,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """What is served, and what was refused and why."""
+    """The served versions, and the refused ones with reasons."""
 
     served: tuple[Served, ...]
     rejected: tuple[Rejected, ...]

@@ -80,7 +80,7 @@ class Client:
         return self._run(self._client.rank(prompt, responses, win_matrix=win_matrix, advantages=advantages, **call))
 
     def models(self, *, timeout_s: float | None = None) -> Models:
-        """What is served, and what was refused and why."""
+        """List the served versions, and the refused ones with reasons."""
         return self._run(self._client.models(timeout_s=timeout_s))
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ class _Closed(BaseModel):
 
 
 class OrderRecord(_Closed):
-    """What was heard with the answers in one order."""
+    """The judge's answer with the responses in one order."""
 
     order: Order
     a: int = Field(default=0, ge=0)

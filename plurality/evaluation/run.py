@@ -29,7 +29,7 @@ from service.telemetry.metrics import SHORT_DIGEST
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is to be evaluated, and how."""
+    """The models, data and options of an evaluation."""
 
     models: Sequence[str]
     """name, name@alias or name@digest; the first is the one that others are compared with."""

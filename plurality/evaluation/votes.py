@@ -32,7 +32,7 @@ _OPTION = re.compile(r"(?:(\d+)\s*[).:]\s*)?(\d+)\s*A?\s*-\s*(\d+)\s*B?", re.IGN
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """What the annotators of one pair said together."""
+    """The combined annotations of one pair."""
 
     annotators: int
     preference: float
@@ -45,7 +45,7 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class Votes:
-    """Annotations by the pair's id, and what is worth knowing about the file."""
+    """Read annotations by the pair's id, with notes about the file."""
 
     annotations: Mapping[str, Annotation]
     notes: Sequence[str]
@@ -117,7 +117,7 @@ def _records(path: Path) -> Iterator[tuple[int, str, str, dict[str, str]]]:
 
 
 def _columns(name: str, header: Sequence[str]) -> dict[str | None, dict[str, str]]:
-    """{annotator: {task: column}}; the annotator None stands for the column of that name."""
+    """Map {annotator: {task: column}}; the annotator None is a column without an annotator in its name."""
     columns = [column.strip() for column in header]
     found: dict[str | None, dict[str, str]] = {}
     if {"annotator", "task3"} <= set(columns):
@@ -181,7 +181,7 @@ def _together(given: Sequence[_Answer]) -> Annotation:
 
 
 def _majority(said: Sequence[bool | None]) -> bool | None:
-    """What more than half of those asked said; None for a tie: such a pair is in neither category."""
+    """Return the majority's answer; None for a tie, which puts the pair in neither category."""
     balance = Counter(said)[True] - Counter(said)[False]
     return None if balance == 0 else balance > 0
 

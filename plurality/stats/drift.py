@@ -21,7 +21,7 @@ _LEAST_EXPECTED = 5
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What is known of a sample: its size and quantiles.
+    """A sample's size and quantiles.
 
     Raises:
         ValueError: no values, no quantile, levels outside (0, 1) or not rising, quantiles falling or not finite.

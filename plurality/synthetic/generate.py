@@ -31,7 +31,7 @@ class DemoDataConfig:
 
 @dataclass(frozen=True, slots=True)
 class DemoPair:
-    """Two answers to one prompt, what people said, and what the population really thinks."""
+    """Two answers to one prompt, the sampled judgements, and the population's true preference."""
 
     id: str
     prompt: str

@@ -56,5 +56,5 @@ def make_population(*, annotators: int = 200, seed: int = 0) -> Population:
 
 
 def attributes(**values: float) -> Array:
-    """An answer's attribute vector; what is not named is 0."""
+    """Build an answer's attribute vector; attributes not named are 0."""
     return np.array([values.get(name, 0.0) for name in ATTRIBUTES])

@@ -14,7 +14,7 @@ class MoveAlias(Wire):
 
 
 class Rollback(Wire):
-    """Which alias goes back."""
+    """The alias to roll back."""
 
     alias: str = "stable"
 

@@ -52,7 +52,7 @@ class RequestScorer:
     """What clients call our models, besides our own names; "*" is any other."""
 
     def resolve(self, model: str | None) -> str | None:
-        """The selector that a client's name of a model stands for."""
+        """Translate a client's model name into a selector."""
         if model is None or model in self.names:
             return model and self.names[model]
         return self.names["*"] if "*" in self.names and not self.live.knows(model) else model
@@ -144,7 +144,7 @@ class RequestScorer:
 
 
 async def unless_disconnected(request: Request, work: Awaitable[Result]) -> Result:
-    """Await `work`, but cancel it as soon as the client has gone: uvicorn itself would let it run on.
+    """Await `work` and cancel it when the client disconnects, which uvicorn itself does not do.
 
     Raises:
         ClientDisconnect: the client has gone; nobody is there to be answered.

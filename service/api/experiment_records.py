@@ -75,7 +75,7 @@ class ExperimentsResponse(Wire):
 
 
 class Deleted(Wire):
-    """What is gone."""
+    """The name of a deleted experiment."""
 
     deleted: str
 

@@ -36,7 +36,7 @@ class _Refused(Exception):
 
 @dataclass(slots=True)
 class _Exchange:
-    """What is known of one request and its reply."""
+    """Facts about one request and its reply, for the log and the metrics."""
 
     request_id: str
     route: str

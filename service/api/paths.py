@@ -42,7 +42,7 @@ class RouteInfo:
 
 
 class Paths:
-    """Looks paths up; what is not known is one label."""
+    """Maps paths to their routes; all unknown paths share one metrics label."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Paths:
         probes: frozenset[str] = frozenset(),
         unknown: Iterable[tuple[str, ErrorShape]] = (),
     ) -> None:
-        """`unknown` are prefixes of paths, with the shape in which what is not known below them is answered."""
+        """unknown: (prefix, error format) of 404s under that prefix."""
         self._exact = {path: RouteInfo(path, NATIVE) for path in plain}
         self._patterns: list[tuple[APIRoute, RouteInfo]] = []
         self._unknown = [(prefix, RouteInfo(OTHER, shape)) for prefix, shape in (*unknown, *_PREFIXES)]

@@ -30,7 +30,7 @@ def preference(scored: Scored, request_id: str, *, sources: Sequence[str | None]
 
 
 def rank(scored: Scored, request_id: str, *, win_matrix: bool, advantages: bool, source: str | None = None) -> Json:
-    """The reply of /rank. A response with an error of its own takes no part; its places hold null."""
+    """Build the reply of /rank; a response that failed is not ranked and has null in its fields."""
     values = {i: outcome.value for i, outcome in enumerate(scored.outcomes) if isinstance(outcome, Reward)}
     places, rewards = list(values), list(values.values())
     count = len(scored.outcomes)

@@ -83,7 +83,7 @@ class ScoreResponse(Wire):
 
 
 class PreferencePair(Wire):
-    """Who is preferred, how surely, and how much people are expected to disagree."""
+    """The preference between two responses: probability, rewards and expected disagreement."""
 
     probability: Annotated[float | None, Meta(description="Calibrated P(a preferred), σ((r_a - r_b) / T) or a curve.")]
     raw_probability: Annotated[float | None, Meta(description="σ(r_a - r_b), without calibration.")]
@@ -153,7 +153,7 @@ class PendingVersion(Wire):
 
 
 class ModelsResponse(Wire):
-    """What is loaded, what was refused and why, and what is being loaded."""
+    """The loaded, refused (with reasons) and loading versions."""
 
     versions: list[ServedVersion]
     rejected: list[RejectedVersion]

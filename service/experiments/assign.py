@@ -155,7 +155,7 @@ def _written(prompt: Prompt) -> str:
 
 
 def neighbors(items: Sequence[Item]) -> list[tuple[int, int]]:
-    """Places of items with the last one before them of the same prompt: what is compared where no pairs are named."""
+    """Index each item with the previous item of the same prompt: the pairs to compare where none are named."""
     last: dict[Prompt, int] = {}
     found = []
     for place, item in enumerate(items):

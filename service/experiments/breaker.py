@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class BreakerRules:
-    """What is too many."""
+    """The limits that open the breaker."""
 
     window_s: float = 60.0
     failures: int = 5

@@ -51,7 +51,7 @@ class VersionScores:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Which items are compared with which, and what people said. All of shape [P]."""
+    """Pairs of items to compare, by index, with people's votes; all arrays of shape [P]."""
 
     first: Places
     second: Places

@@ -26,7 +26,7 @@ def to_items(items: Sequence[WireItem]) -> list[ScoreItem]:
 
 
 def judged_pairs(pairs: Sequence[ComparePair | ComparedRow], shares: Sequence[float | None] | None = None) -> Pairs:
-    """Where the pairs of `pair_items` are, with what people said.
+    """Index the pairs of `pair_items`, with people's votes.
 
     Args:
         shares: p* of each pair where it is known otherwise than from its votes.
@@ -42,7 +42,7 @@ def judged_pairs(pairs: Sequence[ComparePair | ComparedRow], shares: Sequence[fl
 
 
 def neighbor_pairs(items: Sequence[ScoreItem]) -> Pairs:
-    """Items beside the last before them of the same prompt; nobody said anything about them."""
+    """Pair each item with the previous item of the same prompt; unlabeled."""
     found = neighbors(items)
     places = np.array(found, dtype=np.intp).reshape(-1, 2)
     nothing = np.full(len(found), np.nan)
@@ -58,7 +58,7 @@ def version_scores(scored: Sequence[Scored], name: str) -> VersionScores:
 
 
 def prompts_of(items: Sequence[ScoreItem]) -> Sequence[Hashable]:
-    """What is resampled together."""
+    """Return the prompt of each item: a bootstrap resamples whole prompts."""
     prompts: list[Prompt] = [item.prompt for item in items]
     return prompts
 

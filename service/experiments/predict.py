@@ -25,7 +25,7 @@ _SELECTOR_DIGITS = 32
 
 
 class Votes(Protocol):
-    """What is asked of the feedback store. Synchronous: called in threads."""
+    """The feedback store's methods that predictions need; synchronous, called in threads."""
 
     def unpredicted(self, model: str, digest: str, since: float | None = None, limit: int = 500) -> list[Vote]: ...
 
@@ -109,7 +109,7 @@ class Predictor:
         return done
 
     async def _apart(self, experiment: Experiment, versions: Mapping[str, Resident]) -> int:
-        """What goes wrong with one experiment is its own: it waits, the others go on."""
+        """Isolate errors per experiment: a failing one is retried later, the others continue."""
         try:
             return await self._arms(experiment, versions)
         except PluralityError as error:  # full, draining, or the database is away: later

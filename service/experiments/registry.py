@@ -63,12 +63,12 @@ class Entry:
         return found
 
     def seen(self, arm: str, digest: str | None) -> Standing:
-        """The same to read: an empty one where the version has served nobody."""
+        """Return the counters read-only; empty ones where the version has served no request."""
         return self._standings.get((arm, digest or "")) or Standing()
 
 
 class Registry:
-    """Reads definitions; keeps what was good when a later reading is not."""
+    """Reads definitions; keeps the last valid ones when a later read fails."""
 
     def __init__(
         self,
@@ -128,7 +128,7 @@ class Registry:
                 self._log.error("experiments_watch_failed", error=type(error).__name__)
 
     def conflict(self, experiment: Experiment) -> str | None:
-        """Why a definition that comes over the API cannot be taken, beside what is in force."""
+        """Explain why a definition sent over the API conflicts with those in force."""
         known = self.entries.get(experiment.name)
         if known is not None and known.origin == "file":
             return "an experiment of this name is defined in the file: change it there"

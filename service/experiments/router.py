@@ -34,7 +34,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The answer and who gave it."""
+    """A scored request and the arm that scored it."""
 
     scored: Scored
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What an arm said, and where it is noted."""
+    """An arm's outcome, and the counters that record it."""
 
     scored: Scored
     standing: Standing

@@ -37,7 +37,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What the report rests on, and what was left out of it."""
+    """Counts of the votes, pairs, prompts and voters behind a report, and of those left out."""
 
     votes: int
     """Counted: predicted by both versions."""

@@ -17,7 +17,7 @@ _MIN_SECRET_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Experiments:
-    """Definitions, who is sent where, and who works in the background."""
+    """The definitions, the router and the background tasks of experiments."""
 
     registry: Registry
     router: Router

@@ -54,7 +54,7 @@ class _Window:
 
 
 class Shadows:
-    """The queue of all shadow arms and who works on it."""
+    """The queue of all shadow arms and its worker."""
 
     def __init__(
         self,

@@ -58,6 +58,6 @@ def failures(outcomes: Sequence[Outcome]) -> list[PluralityError]:
 
 
 def faults(outcomes: Sequence[Outcome], others: Sequence[Outcome]) -> list[PluralityError]:
-    """Items that this version gave no reward for and another did; texts that neither can score are nobody's fault."""
+    """Return errors of items that this version failed to score and another scored, so the text is not the cause."""
     pairs = zip(outcomes, others, strict=True)
     return [one for one, other in pairs if not isinstance(one, Reward) and isinstance(other, Reward)]

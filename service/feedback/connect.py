@@ -96,7 +96,7 @@ class Database:
             yield connection
 
     def scrub(self) -> None:
-        """Empty SQLite's write-ahead log, which holds what was deleted; as far as readers let it."""
+        """Truncate SQLite's write-ahead log, which still holds deleted rows, as far as readers allow."""
         if self.sqlite:
             with _known_errors(), self._opened().execution_options(outside=True).connect() as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")

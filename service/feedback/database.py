@@ -91,7 +91,7 @@ class FeedbackStore:
         after: int = 0,
         until: int | None = None,
     ) -> Iterator[Vote]:
-        """Votes ordered by (created, id), read in pages, so that no transaction waits for whoever reads.
+        """Yield votes ordered by (created, id) in pages, so that no transaction stays open for a slow reader.
 
         Args:
             since: created at or after, in seconds since the epoch.
@@ -117,7 +117,7 @@ class FeedbackStore:
             return int(connection.execute(query).scalar_one())
 
     def delete_voter(self, voter: str) -> int:
-        """Remove a voter's votes and what was predicted for them; returns how many votes.
+        """Delete a voter's votes and their predictions; returns the number of votes.
 
         SQLite overwrites what is deleted; PostgreSQL's files and archives forget it with VACUUM and their own age.
         """
@@ -138,7 +138,7 @@ class FeedbackStore:
             connection.execute(statement)
 
     def unpredicted(self, model: str, digest: str, since: float | None = None, limit: int = _LIMIT) -> list[Vote]:
-        """The first votes, by (created, id), of which a version has not said anything."""
+        """Return the first votes, by (created, id), that a version has no prediction for."""
         there = select(predictions.c.number).where(
             predictions.c.number == votes.c.number, predictions.c.digest == digest
         )
@@ -150,7 +150,7 @@ class FeedbackStore:
     def judged(
         self, model: str, digests: Sequence[str], since: float | None = None, *, fresh: bool = False
     ) -> list[Judged]:
-        """Votes with what these versions have said of them so far, by (created, id).
+        """Return votes with these versions' predictions so far, by (created, id).
 
         Those that some version has not predicted are there too: whoever compares versions counts what is missing.
 
@@ -171,7 +171,7 @@ class FeedbackStore:
             return [to_judged(row, digests) for row in connection.execute(query)]
 
     def remember(self, pairs: Sequence[ScoredPair]) -> None:
-        """Keep pairs for votes by request id. A request id that comes again stands for the later reply."""
+        """Store pairs for votes by request id; a repeated request id refers to the later reply."""
         statement = self._insert(remembered)
         key = (remembered.c.request_id, remembered.c.place)
         changed = {column.name: statement.excluded[column.name] for column in remembered.c if column not in set(key)}
@@ -197,7 +197,7 @@ class FeedbackStore:
             return connection.execute(delete(remembered).where(remembered.c.created < before)).rowcount
 
     def stats(self) -> dict[str, Any]:
-        """What is there: votes by model and kind, voters, pairs, predictions, remembered pairs, the cursor."""
+        """Count votes by model and kind, voters, pairs, predictions and remembered pairs; with the cursor."""
         kind = votes.c.graded.label("graded")
         with self._database.read() as connection:
             by_model = connection.execute(

@@ -53,7 +53,7 @@ def to_scored_pair(row: Row[Any]) -> ScoredPair:
 
 
 def to_judged(row: Row[Any], digests: Sequence[str]) -> Judged:
-    """A row of `votes` followed by (reward_a, reward_b, probability) for each version, None where it said nothing."""
+    """Join a row of `votes` with (reward_a, reward_b, probability) of each version, None where it has none."""
     last = tuple(row)[-3 * len(digests) :] if digests else ()
     sides = [last[3 * i : 3 * i + 3] for i in range(len(digests))]
     known = {digest: side for digest, side in zip(digests, sides, strict=True) if side[0] is not None}

@@ -88,7 +88,7 @@ def _aliases(snapshot: Snapshot) -> dict[str, list[str]]:
 
 
 def _fields(form: Form) -> list[str]:
-    """The texts of the answers' fields: what was sent, two at least, one more if one was asked for."""
+    """Return the answers' texts as sent, padded to two fields, plus an empty one on request."""
     texts = form.texts("answer")[:MOST_ANSWERS]
     texts += [""] * (2 - len(texts))
     return [*texts, ""] if form.text("do") == "add" and len(texts) < MOST_ANSWERS else texts

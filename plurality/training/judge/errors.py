@@ -19,7 +19,7 @@ class JudgeError(PluralityError):
 
 
 class BadReply(JudgeError):
-    """A reply without what was asked for: it is never filled in."""
+    """A reply that lacks the requested answer; it is never filled in."""
 
 
 class BadRequest(JudgeError):
@@ -35,4 +35,4 @@ class Unreachable(JudgeError):
 
 
 class TooManyFailures(JudgeError):
-    """So many pairs failed that the cause is not in the pairs."""
+    """Too many pairs failed for the cause to be in the pairs."""

@@ -28,7 +28,7 @@ class Prices:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What is still to be asked."""
+    """The requests still to be sent."""
 
     pairs: int
     requests: int

@@ -10,7 +10,7 @@ _SEED_BITS = 31
 
 
 def count_answers(order: Order, answers: Sequence[str]) -> OrderRecord:
-    """Who was chosen how often; the label A is the answer shown first."""
+    """Count the choices; the label A is the answer shown first."""
     labels = [parse_choice(text) for text in answers]
     first, second = labels.count("A"), labels.count("B")
     a, b = (first, second) if order == "ab" else (second, first)

@@ -163,7 +163,7 @@ def relabel(row: PreferenceRow, policy: Label, seed: int) -> PreferenceRow:
 
 
 def _details(loaded: Loaded) -> dict[str, dict[str, Any]]:
-    """What is known beyond the rows; a group as a digest, since it may be a text."""
+    """Return details that rows do not hold; the group as a digest, since it may be a text."""
     grouped = {identity: {"group": text_key(group)[:16]} for identity, group in loaded.groups.items()}
     return grouped | {identity: grouped.get(identity, {}) | known for identity, known in loaded.details.items()}
 

@@ -28,7 +28,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What was read."""
+    """The records read from a data set, and their description."""
 
     pool: list[Record]
     """To be split."""

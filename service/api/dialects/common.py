@@ -199,7 +199,7 @@ def version_of(scored: Scored) -> str:
 
 
 def answer(reply: object, scored: Scored) -> Response:
-    """A peer's reply; what its format has no place for is said in headers."""
+    """Build a peer's reply; facts that its format cannot hold are sent as headers."""
     cut = sum(isinstance(outcome, Reward) and outcome.cut_tokens > 0 for outcome in scored.outcomes)
     headers = {
         "x-plurality-model": version_of(scored),

@@ -28,7 +28,7 @@ class Instance(Wire):
     response: str | None = None
 
     def item(self) -> Item:
-        """What is to be scored."""
+        """Return the item to score."""
         if self.text is not None and self.prompt is None and self.response is None:
             return RawText(self.text, special_tokens=True)
         if self.text is None and self.prompt is not None and self.response is not None:

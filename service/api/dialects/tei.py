@@ -72,7 +72,7 @@ class TeiPredict(Common, kw_only=True):
         return said == {True}
 
     def items(self) -> tuple[list[Item], bool]:
-        """What is to be scored, and whether it was one input, not a batch."""
+        """Return the items to score, and whether the request held one input instead of a batch."""
         if isinstance(self.inputs, str):
             return [_item([self.inputs])], True
         if all(isinstance(entry, str) for entry in self.inputs):

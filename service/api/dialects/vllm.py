@@ -89,7 +89,7 @@ class VllmClassify(Common):
     task: Literal["classify", "token_classify"] | None = None
 
     def items(self) -> list[Item]:
-        """What is to be scored."""
+        """Return the items to score."""
         if (self.input is None) == (self.messages is None):
             raise MalformedRequest("give either input or messages", param="input")
         if self.input is not None:
@@ -109,7 +109,7 @@ class VllmScore(Common):
     data_2: str | list[str] | None = None
 
     def pairs(self) -> list[Item]:
-        """What is to be scored."""
+        """Return the items to score."""
         prompts = _only("queries, text_1 or data_1", self.queries, self.text_1, self.data_1)
         responses = _only("documents, items, text_2 or data_2", self.documents, self.items, self.text_2, self.data_2)
         return pairs(prompts, responses, names="queries and documents")

@@ -37,7 +37,7 @@ class Tokenize(Wire):
     add_generation_prompt: Literal[False] = False
 
     def item(self) -> Item:
-        """What is to be tokenized."""
+        """Return the item to tokenize."""
         if (self.prompt is None) == (self.messages is None):
             raise MalformedRequest("give either prompt or messages", param="prompt")
         if self.messages is not None:
