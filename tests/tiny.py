@@ -1,5 +1,6 @@
 """Tiny random reward models of real architectures with tokenizers made on the spot, and bundles exported from them."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from service.domain import ScoreItem
 KINDS = ("bert", "roberta", "deberta-v2", "modernbert", "llama", "qwen3")
 PAIR_KINDS, CHAT_KINDS = KINDS[:4], KINDS[4:]
 _VOCABULARY = 600
+_HERE = Path(__file__).parent
+"""Holds the vocabularies that tokenizers' WordPiece and Unigram trainers once made of `texts()`: each process makes
+another, since they draw their order from a random hash, and rewards of tiny models would differ from run to run."""
 _CONFIG: dict[str, Any] = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -93,10 +97,11 @@ def _pair_template(tokenizer: Tokenizer, single: str, pair: str, special: Sequen
 
 def _wordpiece() -> Any:
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    words = (_HERE / "tiny_wordpiece.txt").read_text(encoding="utf-8").splitlines()
+    tokenizer = Tokenizer(models.WordPiece({word: number for number, word in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.train_from_iterator(texts(), trainers.WordPieceTrainer(vocab_size=_VOCABULARY, special_tokens=special))
+    tokenizer.add_special_tokens(special)
     _pair_template(tokenizer, "[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", special[2:4])
     return _wrap(
         tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", mask_token="[MASK]"
@@ -156,11 +161,11 @@ def _modernbert() -> Any:
 
 def _unigram() -> Any:
     special = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"]
-    tokenizer = Tokenizer(models.Unigram())
+    scores = [tuple(entry) for entry in json.loads((_HERE / "tiny_unigram.json").read_text(encoding="utf-8"))]
+    tokenizer = Tokenizer(models.Unigram(scores, unk_id=special.index("[UNK]"), byte_fallback=False))
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    trainer = trainers.UnigramTrainer(vocab_size=_VOCABULARY, special_tokens=special, unk_token="[UNK]")
-    tokenizer.train_from_iterator(texts(), trainer)
+    tokenizer.add_special_tokens(special)
     _pair_template(tokenizer, "[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]", special[1:3])
     return _wrap(
         tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", mask_token="[MASK]"

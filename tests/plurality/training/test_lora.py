@@ -171,7 +171,7 @@ def test_record(bert: Path, data: Path, tmp_path: Path) -> None:
     written = json.loads((output / TRAINING_RECORD).read_text())["training"]
     started = json.loads((output / "run.json").read_text())
     assert {name: written[name] for name in changes} == {name: started[name] for name in changes} == changes
-    assert "LoRA: 545 of 50,178 weights are trained (1.09%)" in said[1]
+    assert "LoRA: 545 of 50,210 weights are trained (1.09%)" in said[1]
     output = train(settings(bert, data, tmp_path / "plain", epochs=0.2), say=quiet).output
     assert "lora" not in (output / TRAINING_RECORD).read_text()
 
