@@ -37,7 +37,7 @@ serve: install ## Serve what `make demo` published, on 127.0.0.1:8080
 test: install ## Run the tests with the coverage gates
 	$(BIN)/python -m tests.run
 
-test-system: install ## Tests with PostgreSQL, promtool and Chromium, which it installs where missing (Debian, as root)
+test-system: install ## Tests with PostgreSQL, promtool, Chromium and qemu, which it installs where missing (Debian, as root)
 	$(BIN)/python -m tests.system.install
 	TEST_SYSTEM=1 $(BIN)/python -m pytest tests/system
 
