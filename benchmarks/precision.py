@@ -156,7 +156,7 @@ def _dynamic(**options: Any) -> Callable[[Path, Path], Path]:
     """A scheme of onnxruntime's own dynamic quantization, with the layers in float that the export keeps in float."""
 
     def make(fp32: Path, folder: Path) -> Path:
-        path = folder / f"{abs(hash(tuple(options.items())))}.onnx"
+        path = folder / f"{'-'.join(map(str, options.values()))}.onnx"
         kept = kept_in_float(fp32)
         with quiet():
             quantize_dynamic(fp32, path, nodes_to_exclude=kept, extra_options={"DefaultTensorType": 1}, **options)

@@ -55,7 +55,7 @@ def quantize_bounded(weights_KN: NDArray[np.float32]) -> tuple[Int8, NDArray[np.
 
 
 def check_products(int8: Path) -> None:
-    """Compare every quantized layer's products on this machine with numpy's in int32.
+    """Compare every quantized layer's products on this machine with numpy's exact sums.
 
     Raises:
         BundleRejected: this CPU's kernels saturate.

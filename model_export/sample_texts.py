@@ -132,7 +132,7 @@ _WORDS = [
     "compare",
     "explain",
     "write",
-    "summarize",
+    "summarise",
     "translate",
     "python",
     "function",

@@ -26,7 +26,7 @@ PRODUCT_TOLERANCE = 1e-6
 
 @cache
 def check_integer_products(largest_pair: int) -> None:
-    """Multiply the weights that such a version may hold, the worst ones first, and compare with numpy in int32.
+    """Multiply the weights that such a version may hold, the worst ones first, and compare with numpy's exact sums.
 
     Args:
         largest_pair: bound of |w[2i]| + |w[2i+1]| in every channel.
@@ -48,12 +48,13 @@ def product_error(weights_KN: Int8) -> float:
     """Largest error of onnxruntime's dynamically quantized matrix product with these weights, relative to the product.
 
     The product is the one that a version runs (activations quantized by tensor, weights constant, nodes fused by
-    onnxruntime); activations lie on the grid, so that quantizing them changes nothing and int32 is the whole truth.
+    onnxruntime); activations lie on the grid, so that quantizing them changes nothing. numpy's sums are the integers of
+    an int32 accumulator: float64 holds every one below 2^53, and multiplies large layers by BLAS.
     """
     run = _dynamic_product(weights_KN)
     worst = 0.0
     for activations_MK in _activations(weights_KN.shape[0]):
-        exact_MN = (activations_MK.astype(np.int64) @ weights_KN.astype(np.int64)).astype(np.float64)
+        exact_MN = activations_MK.astype(np.float64) @ weights_KN.astype(np.float64)
         difference = np.abs(run.run(None, {"x": activations_MK.astype(np.float32)})[0] - exact_MN).max()
         worst = max(worst, float(difference / max(1.0, np.abs(exact_MN).max())))
     return worst

@@ -12,8 +12,6 @@ from service.experiments.shadow import Shadows
 from service.experiments.table import DefinitionTable
 from service.feedback.database import FeedbackStore
 
-_MIN_SECRET_BYTES = 16
-
 
 @dataclass(frozen=True, slots=True)
 class Experiments:

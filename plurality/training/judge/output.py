@@ -11,7 +11,7 @@ from plurality.core.rows import PreferenceRow
 from plurality.training.judge.report import Report
 from plurality.training.judge.run import Outcome, Spent
 from plurality.training.judge.settings import JudgeSettings
-from service.bundle.files import replace_file
+from service.bundle.files import replacing
 
 
 def judged_row(row: PreferenceRow, outcome: Outcome, *, replace_margin: bool) -> PreferenceRow:
@@ -42,8 +42,9 @@ def judged_rows(
 
 def write_rows(path: Path, rows: Sequence[PreferenceRow]) -> None:
     """One row a line; the file appears only when it is whole."""
-    lines = (msgspec.json.encode(row.model_dump(mode="json", exclude_none=True)) + b"\n" for row in rows)
-    replace_file(path, b"".join(lines))
+    with replacing(path) as file:
+        for row in rows:
+            file.write(msgspec.json.encode(row.model_dump(mode="json", exclude_none=True)) + b"\n")
 
 
 def write_report(path: Path, report: Report, settings: JudgeSettings, spent: Spent) -> None:
