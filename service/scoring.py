@@ -23,12 +23,9 @@ class Scored:
 
     manifest: Manifest
     digest: str
+    calibrator: Calibrator
+    """P of a difference of this version's rewards."""
     outcomes: Sequence[Outcome]
-
-    @property
-    def calibrator(self) -> Calibrator:
-        """P of a difference of this version's rewards."""
-        return self.manifest.calibrator
 
     def absolute_probability(self, reward: float) -> float:
         """P(this response preferred over one of median reward), for clients that want a number in [0, 1].
@@ -73,7 +70,7 @@ class Scorer:
             bundle.record_outcomes(outcomes, traffic=query.traffic)
             if query.traffic:
                 bundle.observer.note(query.items, outcomes)
-            return Scored(bundle.manifest, bundle.digest, outcomes)
+            return Scored(bundle.manifest, bundle.digest, bundle.calibrator, outcomes)
 
     async def tokenize(self, query: ScoreQuery) -> tuple[Manifest, Sequence[Encoding | InvalidInput]]:
         """The items as the model would read them, under the limits of scoring; raises as `score`."""

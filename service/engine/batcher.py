@@ -143,8 +143,10 @@ class Batcher:
             return []
         now = self._clock()
         taken = self._queue.take(now)
-        self._resolve_all(taken.expired, DeadlineExceeded("the deadline passed while the item was queued"))
-        self._resolve_all(taken.abandoned, Draining("no request waited for this item any more"))
+        for entry in taken.expired:
+            self._resolve(entry, DeadlineExceeded("the deadline passed while the item was queued"))
+        for entry in taken.abandoned:
+            self._resolve(entry, Draining("no request waited for this item any more"))
         self._metrics.dropped(expired=len(taken.expired), abandoned=len(taken.abandoned))
         self._metrics.queue(len(self._queue))
         self._metrics.taken([now - entry.enqueued for entry in taken.run])
@@ -158,9 +160,10 @@ class Batcher:
                 outcomes = [(await self._execute([entry.encoding]))[0] for entry in batch]
             for entry, outcome in zip(batch, outcomes, strict=True):
                 self._resolve(entry, outcome)
-        finally:
+        except BaseException:
             # For a batch that `aclose` cancelled; items that have an outcome keep it.
             self._resolve_all(batch, Draining("the service stopped while this item ran"))
+            raise
 
     async def _execute(self, encodings: Sequence[Encoding]) -> Sequence[Outcome]:
         """Run one batch in a thread; errors become outcomes."""

@@ -49,7 +49,9 @@ class ResidentVersion:
         health: Health,
         observe: Observe,
     ) -> None:
-        self._model = model = tuned.model
+        model = tuned.model
+        self.manifest, self.digest = model.manifest, model.digest
+        self.calibrator = model.manifest.calibrator
         self.profile = tuned.profile
         self.health = health
         self._tokenizer = replace(model.tokenizer, share_prompts=settings.batching.share_prompts)
@@ -57,6 +59,7 @@ class ResidentVersion:
         self._clock = clock
         self.metrics = metrics.for_version(_labels(model.manifest, model.digest))
         self.observer = observe(model.manifest, model.digest)
+        self._backend = model.backend
         self._batcher = Batcher(
             model.score,
             batch_policy(tuned, settings),
@@ -69,14 +72,6 @@ class ResidentVersion:
         self._users = 0
         self._unused = asyncio.Event()
         self._unused.set()
-
-    @property
-    def manifest(self) -> Manifest:
-        return self._model.manifest
-
-    @property
-    def digest(self) -> str:
-        return self._model.digest
 
     @property
     def name(self) -> str:
@@ -154,7 +149,7 @@ class ResidentVersion:
         except TimeoutError:
             timeout_s = 0.0
         await self._batcher.aclose(timeout_s=timeout_s)
-        self._model.backend.close()
+        self._backend.close()
 
 
 def _labels(manifest: Manifest, digest: str) -> VersionLabels:
