@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from plurality.core.errors import PluralityError
 from service.domain import Encoding, Outcome, Reward
+from service.engine.backend import Score
 from service.engine.policy import Policy
 from service.engine.queue import PendingQueue
 from service.errors import DeadlineExceeded, Draining, InferenceFailed
@@ -18,8 +19,6 @@ from service.telemetry.metrics import ModelMetrics
 
 _SLOWDOWN_WEIGHT = 0.05
 """Weight of one run in the moving average of measured over predicted time."""
-Score = Callable[[Sequence[Encoding]], Sequence[Outcome]]
-"""One engine call: an outcome a row, or an exception for all of them. Runs in a thread."""
 
 
 @dataclass(slots=True, eq=False)

@@ -16,8 +16,8 @@ from service.bundle.formats import Closed
 from service.bundle.manifest import Manifest
 from service.bundle.open import MODEL_FILE, LoadedModel, open_model
 from service.bundle.store import VerifiedFiles
+from service.engine.backend import DualSessionBackend
 from service.engine.cost import Cell
-from service.engine.dual_session import DualSessionBackend
 from service.engine.machine import cores, fingerprint
 from service.engine.profile import Profile, Shape, fastest_split, measure_cells
 from service.settings import Settings
