@@ -13,8 +13,7 @@ from service.domain import Encoding, ScoreItem
 from service.engine.backend import pad
 from service.engine.policy import Policy, partition
 from service.settings import read_settings
-from service.versions.resident import batch_policy
-from service.versions.tuned import TunedModel, load_tuned
+from service.versions.tuned import TunedModel, batch_policy, load_tuned
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,9 @@ from service.errors import BundleRejected
 from service.settings import Settings
 from service.telemetry.logs import get_logger
 from service.telemetry.metrics import Metrics
-from service.versions.resident import Observe, ResidentVersion
+from service.versions.resident import Observe, ResidentVersion, Snapshot
 from service.versions.residents import Residents
-from service.versions.snapshot import Rejection, Snapshot
-from service.versions.states import VersionStatus
+from service.versions.states import Rejection, VersionStatus
 from service.versions.store_poll import poll_ticks
 
 

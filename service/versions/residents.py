@@ -21,9 +21,8 @@ from service.telemetry.metrics import SHORT_DIGEST, Metrics
 from service.versions.health import Health, HealthRules
 from service.versions.lifecycle import Budget, Lifecycle
 from service.versions.loader import Loader
-from service.versions.resident import Observe, ResidentVersion
-from service.versions.snapshot import Rejection, Snapshot
-from service.versions.states import Key, State, VersionRegistry, VersionStatus
+from service.versions.resident import Observe, ResidentVersion, Snapshot
+from service.versions.states import Key, Rejection, State, VersionRegistry, VersionStatus
 from service.versions.tuned import same_shape
 
 _USABLE_MEMORY = 0.8
