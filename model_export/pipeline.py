@@ -132,7 +132,7 @@ def _convert(checkpoint: Checkpoint, precision: Precision, fp32: Sequence[Path],
         return files
     if precision == "fp16":
         files = convert_fp16(source, folder)
-        longest_last = sorted(run.encodings, key=len)
+        longest_last = sorted(run.encodings, key=lambda entry: len(entry.ids))
         spread = longest_last[:: max(1, len(longest_last) // RANGE_TEXTS)]
         check_range(source, _model_file(files), [pad([entry], checkpoint.format.pad_id) for entry in spread])
         return files

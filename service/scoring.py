@@ -63,7 +63,7 @@ class Scorer:
                 if not query.block:
                     bundle.check_wait(query.deadline)
                 encoded = await self._encode(bundle, query)
-                permit.shrink(sum(len(entry) for entry in encoded if isinstance(entry, Encoding)))
+                permit.shrink(sum(len(entry.ids) for entry in encoded if isinstance(entry, Encoding)))
                 if not query.block:
                     bundle.check_wait(query.deadline, encoded)
                 outcomes = await self._run(bundle, encoded, query.deadline)
@@ -128,8 +128,9 @@ class Scorer:
 def _require_untruncated(entry: Encoding | InvalidInput) -> Encoding | InvalidInput:
     """Refuse a truncated item, for a caller that does not allow truncation."""
     if isinstance(entry, Encoding) and entry.cut_tokens:
-        whole = len(entry) + entry.cut_tokens
-        return TextTooLong(f"{whole} tokens; this model reads {len(entry)}: shorten the text, or allow it to be cut")
+        read = len(entry.ids)
+        whole = read + entry.cut_tokens
+        return TextTooLong(f"{whole} tokens; this model reads {read}: shorten the text, or allow it to be cut")
     return entry
 
 

@@ -45,18 +45,18 @@ def score(backend: Backend, encodings: Sequence[Encoding], *, pad_id: int, cente
 def _outcome(logit: float, center: float, encoding: Encoding) -> Outcome:
     if not math.isfinite(logit):
         return NonFiniteReward("the model answered a reward that is not a finite number")
-    return Reward(logit - center, len(encoding), encoding.cut_tokens)
+    return Reward(logit - center, len(encoding.ids), encoding.cut_tokens)
 
 
 def pad(encodings: Sequence[Encoding], pad_id: int) -> Batch:
     """Right-pad to the longest; mask 1 = token, 0 = padding."""
-    width = max(len(encoding) for encoding in encodings)
+    width = max(len(encoding.ids) for encoding in encodings)
     shape = (len(encodings), width)
     input_ids_BT = np.full(shape, pad_id, dtype=np.int64)
     attention_mask_BT = np.zeros(shape, dtype=np.int64)
     token_type_ids_BT = np.zeros(shape, dtype=np.int64)
     for row, encoding in enumerate(encodings):
-        count = len(encoding)
+        count = len(encoding.ids)
         input_ids_BT[row, :count] = encoding.ids
         attention_mask_BT[row, :count] = 1
         token_type_ids_BT[row, encoding.second_segment : count] = 1

@@ -34,7 +34,7 @@ class _Entry:
 
     @property
     def tokens(self) -> int:
-        return len(self.encoding)
+        return len(self.encoding.ids)
 
     @property
     def abandoned(self) -> bool:
@@ -85,7 +85,7 @@ class Batcher:
 
     def wait_s(self, encodings: Sequence[Encoding] = ()) -> float:
         """Predicted seconds until these items would be done if queued now, corrected by the measured slowdown."""
-        own = sum(self._policy.cost.seconds(1, len(encoding)) for encoding in encodings)
+        own = sum(self._policy.cost.seconds(1, len(encoding.ids)) for encoding in encodings)
         return (self._queue.predicted_s + own) * self._slowdown_factor / len(self._workers)
 
     async def aclose(self, *, timeout_s: float) -> None:
@@ -173,7 +173,7 @@ class Batcher:
         except Exception as error:  # noqa: BLE001 - the batch boundary: a failure belongs to these items alone
             failure = error if isinstance(error, PluralityError) else InferenceFailed("the engine failed")
             return [failure for _ in encodings]
-        self._note(self._clock() - started, [len(encoding) for encoding in encodings])
+        self._note(self._clock() - started, [len(encoding.ids) for encoding in encodings])
         for outcome in outcomes:
             if isinstance(outcome, Reward):
                 self._metrics.scored(outcome)

@@ -17,9 +17,8 @@ from service.bundle.manifest import Manifest
 from service.bundle.open import MODEL_FILE, LoadedModel, open_model
 from service.bundle.store import VerifiedFiles
 from service.engine.backend import DualSessionBackend
-from service.engine.cost import Cell, CostModel
 from service.engine.machine import cores, fingerprint
-from service.engine.policy import BatchLimits, Policy
+from service.engine.policy import BatchLimits, Cell, CostModel, Policy
 from service.engine.profile import Profile, Shape, fastest_split, measure_cells
 from service.settings import Settings
 from service.telemetry.logs import get_logger

@@ -11,7 +11,7 @@ from typing import Any, cast
 from service.admission import Gate
 from service.domain import Batch, Float32, ScoreItem, ScoreQuery
 from service.drift.monitor import Watch
-from service.engine.cost import Cell
+from service.engine.policy import Cell
 from service.engine.profile import Profile
 from service.errors import UnknownModel
 from service.experiments.assign import PUBLIC_KEY
