@@ -184,7 +184,7 @@ def create_app(service: Service) -> FastAPI:
         watch_routes(service.live, service.watch),
         experiment_routes(service.experiments, service.live, service.keys),
         admin_routes(Admin(service.live, settings)),
-        *feedback_routes(caller, feedback, intake),
+        *feedback_routes(feedback, intake),
         *dialects(caller, settings),
     )
     if settings.ui.enabled:
