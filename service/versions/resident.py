@@ -1,10 +1,11 @@
-"""A loaded version: tokenizer, engine and batcher with one lifetime; and the snapshot that requests select from."""
+"""A loaded version: tokenizer, engine and batcher with one lifetime; and how a request is pinned to one."""
 
 import asyncio
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -199,6 +200,24 @@ class Snapshot:
         if len(names) == 1:
             return names[0]
         raise UnknownModel(f"name a model, several are served: {', '.join(names)}", param="model")
+
+
+class Served:
+    """The versions that requests can be pinned to now."""
+
+    def __init__(self, default_model: str | None) -> None:
+        self._default_model = default_model
+        self.snapshot = Snapshot()
+
+    @contextmanager
+    def pin(self, selector: str | None) -> Iterator[ResidentVersion]:
+        """Keep one version for the whole of a request, even if the pointer changes meanwhile; raises as `select`."""
+        version = self.snapshot.select(selector, default_model=self._default_model)
+        version.acquire()
+        try:
+            yield version
+        finally:
+            version.release()
 
 
 def _labels(manifest: Manifest, digest: str) -> VersionLabels:
