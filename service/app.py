@@ -122,7 +122,7 @@ def _experiments(
     """Definitions from the API, votes and predictions share feedback's database; raises ConfigurationError."""
     chosen, instruments = settings.experiments, metrics.experiments
     votes = feedback.kept.store if feedback.kept else None
-    table = DefinitionTable(votes.database) if votes else None
+    table = DefinitionTable(votes) if votes else None
     registry = Registry(chosen.file, table, instruments, poll_interval_s=chosen.poll_interval_s)
     shadows = Shadows(
         live, scorer, gate, instruments, max_items=chosen.shadow_items, max_load=chosen.background_load, clock=clock

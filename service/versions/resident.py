@@ -16,7 +16,7 @@ from service.domain import Encoding, Item, Outcome, Reward
 from service.engine.batcher import Batcher
 from service.errors import EngineError, NonFiniteReward, NotReady, Overloaded, UnknownModel
 from service.settings import Settings
-from service.telemetry.metrics import SHORT_DIGEST, Metrics, VersionLabels
+from service.telemetry.metrics import SHORT_DIGEST, Metrics, ModelMetrics
 from service.versions.health import Health
 from service.versions.states import Rejection
 from service.versions.tuned import TunedModel, batch_policy
@@ -61,7 +61,15 @@ class ResidentVersion:
         self._tokenizer = replace(model.tokenizer, share_prompts=settings.batching.share_prompts)
         self._threads = tokenize_threads
         self._clock = clock
-        self.metrics = metrics.for_version(_labels(model.manifest, model.digest))
+        self.metrics = ModelMetrics(
+            metrics,
+            self.manifest.model,
+            self.digest,
+            objective=self.manifest.objective,
+            precision=self.manifest.precision,
+            calibrated=self.manifest.calibration is not None,
+            temperature=self.calibrator.temperature,
+        )
         self.observer = observe(model.manifest, model.digest)
         self._backend = model.backend
         self.batcher = Batcher(
@@ -218,14 +226,3 @@ class Served:
             yield version
         finally:
             version.release()
-
-
-def _labels(manifest: Manifest, digest: str) -> VersionLabels:
-    return VersionLabels(
-        manifest.model,
-        digest,
-        objective=manifest.objective,
-        precision=manifest.precision,
-        calibrated=manifest.calibration is not None,
-        temperature=manifest.calibrator.temperature,
-    )
