@@ -10,8 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from service.errors import FeedbackConflict
 from service.feedback.connect import Database
-from service.feedback.judging import unjudged
-from service.feedback.queries import chosen, paged
+from service.feedback.queries import chosen, paged, unjudged
 from service.feedback.records import Judged, Prediction, ScoredPair, Vote
 from service.feedback.rows import (
     content,

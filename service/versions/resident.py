@@ -1,7 +1,6 @@
 """A loaded version: tokenizer, engine and batcher with one lifetime; and how a request is pinned to one."""
 
 import asyncio
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +22,6 @@ from service.versions.tuned import TunedModel, batch_policy
 
 _USABLE = 0.8
 """Share of the time to its deadline that a request may be predicted to wait; the rest covers errors of prediction."""
-_MAX_RETRY_AFTER_S = 60
 _SELECTOR = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]{0,63})(?:@(?P<which>[a-z0-9][a-z0-9._-]{0,63}))?")
 _MIN_DIGEST_PREFIX = 8
 
@@ -120,7 +118,7 @@ class ResidentVersion:
             raise Overloaded(
                 "the queue is longer than the request's deadline allows",
                 reason="deadline",
-                retry_after_s=min(_MAX_RETRY_AFTER_S, max(1, math.ceil(queued_s / 2))),
+                queued_s=queued_s,
             )
 
     def record_outcomes(self, outcomes: Sequence[Outcome], *, traffic: bool = True) -> None:
