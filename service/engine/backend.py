@@ -72,7 +72,6 @@ class OrtBackend:
         self._inputs = frozenset(entry.name for entry in session.get_inputs())
         self._output = session.get_outputs()[0].name
         self._engine_call = _run_bound if bound else _run_plain
-        self._closing = threading.Lock()
 
     def run(self, batch: Batch) -> Float32:
         """Logits, float32 [B]. Raises InferenceFailed with the runtime's reason."""
@@ -90,8 +89,7 @@ class OrtBackend:
 
     def close(self) -> None:
         """Drop the session. Idempotent."""
-        with self._closing:
-            self._session = None
+        self._session = None
 
 
 class DualSessionBackend:
