@@ -27,7 +27,7 @@ from service.bundle.store import version_directory
 
 MODELS: Mapping[str, Objective] = {"demo-baseline": "baseline", "demo-margin": "margin"}
 KINDS = ("objective", "subjective", "all")
-_RECIPE = {"epochs": 3.0, "batch_size": 16, "learning_rate": 1e-4, "freeze_layers": 3, "max_length": 256}
+_RECIPE = {"epochs": 2.0, "batch_size": 16, "learning_rate": 1e-4, "freeze_layers": 3, "max_length": 256}
 """One recipe for both objectives: a comparison of objectives must change nothing else."""
 
 
