@@ -7,6 +7,7 @@ import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from plurality.stats.paired import Resampling
 from service.api import replies
 from service.api.calls import RequestScorer, unless_disconnected
 from service.api.compare_records import CompareRequest, CompareResponse
@@ -62,7 +63,7 @@ def compare_routes(caller: RequestScorer) -> RouteGroup:
 
         async def compared() -> Comparison:
             async with alone:
-                return await asyncio.to_thread(compare, versions, prompts, pairs, draws=DRAWS)
+                return await asyncio.to_thread(compare, versions, prompts, pairs, resampling=Resampling(DRAWS))
 
         found = await unless_disconnected(request, compared())
         reply = {
