@@ -1,4 +1,4 @@
-"""`plurality experiment compare`: offline, by the code of /rm/v1/compare; the other verbs ask a service."""
+"""`plurality experiment compare`: offline, by the code of /rm/v1/compare, with intervals; the others ask a service."""
 
 import asyncio
 import os

@@ -1,6 +1,6 @@
 """The same texts on two or more versions: what moved, and which predicts people better. Pure.
 
-`/rm/v1/compare` and `plurality experiment compare` both stand on this file.
+`/rm/v1/compare` takes the values; `plurality experiment compare` the intervals too.
 """
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
