@@ -18,7 +18,7 @@ from service.errors import BundleRejected, RollbackImpossible
 from service.settings import Settings
 from service.telemetry.logs import get_logger
 from service.telemetry.metrics import SHORT_DIGEST, Metrics
-from service.versions.health import Health, HealthRules
+from service.versions.health import Health
 from service.versions.lifecycle import Budget, Lifecycle
 from service.versions.loader import Loader
 from service.versions.resident import Observe, ResidentVersion, Served, Snapshot
@@ -163,7 +163,7 @@ class Residents:
             tokenize_threads=self._tokenize_threads,
             clock=self._clock,
             metrics=self._metrics,
-            health=Health(health_rules(self._settings), self._clock, partial(self._tripped, key)),
+            health=Health(self._settings.rollback, self._clock, partial(self._tripped, key)),
             observe=self._observe,
         )
 
@@ -231,11 +231,3 @@ def budget(settings: Settings) -> Budget:
     limits = settings.repository
     size = limits.resident_bytes or int(_USABLE_MEMORY * memory_bytes())
     return Budget(limits.resident_versions, size, {DEFAULT_ALIAS: limits.keep_previous})
-
-
-def health_rules(settings: Settings) -> HealthRules | None:
-    """The rules of automatic rollback; None: it is off."""
-    rules = settings.rollback
-    if not rules.automatic:
-        return None
-    return HealthRules(rules.within_s, rules.window_s, rules.error_ratio, rules.min_items, rules.non_finite)
