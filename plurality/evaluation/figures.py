@@ -10,17 +10,13 @@ from numpy.typing import NDArray
 
 from plurality.evaluation.sample import Sample, Slice
 from plurality.stats import (
-    BrierParts,
     NoiseFloor,
     UndefinedStatistic,
-    ace,
     brier,
-    brier_parts,
     cluster_bootstrap,
     ece,
     ece_noise_floor,
     l1,
-    mce,
     nll,
     pairwise_accuracy,
     pearson,
@@ -69,9 +65,6 @@ TO_LABELS: Final[Mapping[str, Statistic]] = {
     "accuracy": accuracy,
     "ece": ece,
     "ece_confidence": partial(ece, convention="confidence"),
-    "ece_adaptive": partial(ece, binning="quantile"),
-    "ace": ace,
-    "mce": mce,
     "brier": brier,
     "nll": nll,
 }
@@ -108,7 +101,6 @@ class SliceFigures:
     labels: Mapping[str, Figure]
     noise_floor: NoiseFloor
     """Of `ece`."""
-    brier_parts: BrierParts
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +166,6 @@ def slice_figures(sample: Sample, entry: Slice, probability: Array, resampling: 
         people={name: _figure(sample, entry, name, probability, resampling) for name in TO_PEOPLE},
         labels={name: _figure(sample, entry, name, probability, resampling) for name in TO_LABELS},
         noise_floor=ece_noise_floor(probability[places]),
-        brier_parts=brier_parts(probability[places], sample.label[places]),
     )
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model_export.verify import mcnemar
 from plurality.sidecar.config import GateConfig
-from plurality.stats import brier, ece, ece_noise_floor, mcnemar, nll
+from plurality.stats import brier, ece, ece_noise_floor, nll
 
 Array = NDArray[np.float64]
 _CHANCE = 0.05
