@@ -13,8 +13,6 @@ from plurality.training.errors import BadRow, DataError, TrainingError
 from plurality.training.loaders.collect import Record
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
-FILE = "_file"
-"""Field that `read_folder` adds: which file a record is of."""
 _LONGEST_FIELD = 100_000_000
 """Characters of one CSV field; Python's default of 131,072 is shorter than some articles."""
 
@@ -41,15 +39,6 @@ def read_records(path: Path) -> list[Record]:
     if not records:
         raise TrainingError(f"{path.name} holds no records")
     return [record for record in records if not isinstance(record, BadRow)]
-
-
-def read_folder(folder: Path, names: tuple[str, ...]) -> list[Record]:
-    """The records of several files of one set; each record also tells its file in `_file`.
-
-    Raises:
-        TrainingError: as `read_records`, naming the file that is missing.
-    """
-    return [{FILE: name} | dict(record) for name in names for record in read_records(folder / name)]
 
 
 def _object(number: int, raw: Any) -> Record | BadRow:
