@@ -59,17 +59,6 @@ class DemoData:
     test: Sequence[DemoPair]
 
 
-@dataclass(frozen=True, slots=True)
-class DemoGroup:
-    """Several answers to one prompt, for best-of-n and RL."""
-
-    prompt: str
-    responses: tuple[str, ...]
-    true_utilities: tuple[float, ...]
-    source: str
-    kind: Kind
-
-
 def generate(config: DemoDataConfig) -> DemoData:
     """The same data for the same configuration, on every machine."""
     rng = random.Random(f"pairs-{config.seed}")  # noqa: S311 - not a secret
@@ -86,26 +75,6 @@ def generate(config: DemoDataConfig) -> DemoData:
         ]
 
     return DemoData(**{name: split(name) for name in sizes})
-
-
-def generate_groups(prompts: int, answers: int, *, seed: int) -> list[DemoGroup]:
-    """Prompts with `answers` different answers each and their true utilities."""
-    rng = random.Random(f"groups-{seed}")  # noqa: S311 - not a secret
-    population = make_population(seed=seed)
-    used: set[str] = set()
-    groups = []
-    for index in range(prompts):
-        family = FAMILIES[index % len(FAMILIES)]
-        task = _new_task(rng, family, used)
-        found: dict[str, Answer] = {}
-        for _ in range(_TRIES):
-            answer = task.answer(rng, rng.random() < 0.5)
-            found.setdefault(answer.text, answer)
-            if len(found) == answers:
-                break
-        utilities = tuple(population.mean_utility(answer.attributes) for answer in found.values())
-        groups.append(DemoGroup(task.prompt, tuple(found), utilities, family.name, family.kind))
-    return groups
 
 
 def to_row(pair: DemoPair) -> dict[str, Any]:

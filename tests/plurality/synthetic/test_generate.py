@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from plurality.synthetic.baselines import Sides, bag_of_words, length_only, majority_accuracy
-from plurality.synthetic.generate import DemoData, DemoDataConfig, DemoPair, generate, generate_groups, write_jsonl
+from plurality.synthetic.generate import DemoData, DemoDataConfig, DemoPair, generate, write_jsonl
 from plurality.synthetic.population import attributes, make_population
 from plurality.training.load import load_rows
 
@@ -106,10 +106,7 @@ def test_rows_load(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "train.jsonl").read_text().splitlines()[0])["source"] == "capitals"
 
 
-def test_groups() -> None:
-    """Groups hold different answers with their true utilities; asking for too many prompts is refused."""
-    groups = generate_groups(18, 6, seed=3)
-    assert all(len(set(group.responses)) == 6 == len(group.true_utilities) for group in groups)
-    assert any(np.ptp(group.true_utilities) > 1 for group in groups)
+def test_too_many_prompts_are_refused() -> None:
+    """Prompts are never given twice: asking for more than there are is an error."""
     with pytest.raises(ValueError, match="no more new prompts"):
         generate(DemoDataConfig(train_pairs=200_000, validation_pairs=0, test_pairs=0))
