@@ -45,9 +45,6 @@ class DemoPair:
     """p*: share of the population that prefers a."""
     source: str
     kind: Kind
-    utility_a: float
-    utility_b: float
-    """Mean utility over the population."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +125,6 @@ def _pair(
         true_preference=float(chances.mean()),
         source=family.name,
         kind=family.kind,
-        utility_a=population.mean_utility(a.attributes),
-        utility_b=population.mean_utility(b.attributes),
     )
 
 

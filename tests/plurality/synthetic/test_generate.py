@@ -52,7 +52,6 @@ def test_true_preference_is_the_population_mean() -> None:
 def test_labels_and_votes_follow_the_truth(data: DemoData) -> None:
     """Label and vote means by decile of p* lie within four standard errors of it."""
     pairs = everything(data)
-    truth = np.array([pair.true_preference for pair in pairs])
     for low in np.arange(0, 1, 0.1):
         chosen = [pair for pair in pairs if low <= pair.true_preference < low + 0.1]
         expected = np.mean([pair.true_preference for pair in chosen])
@@ -60,7 +59,6 @@ def test_labels_and_votes_follow_the_truth(data: DemoData) -> None:
         assert abs(np.mean([pair.label for pair in chosen]) - expected) < 4 * error
         assert abs(np.mean([pair.votes_a / 10 for pair in chosen]) - expected) < 4 * error
     assert all(pair.votes_a + pair.votes_b == 10 for pair in pairs)
-    assert ((truth > 0.5) == np.array([pair.utility_a > pair.utility_b for pair in pairs])).mean() > 0.9
 
 
 def test_objective_is_decided_subjective_is_not(data: DemoData) -> None:
