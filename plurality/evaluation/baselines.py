@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from plurality.core.rows import PreferenceRow
-from plurality.evaluation.evaluate import Predictions
+from plurality.evaluation.predict import Predictions
 
 Array = NDArray[np.float64]
 Features = Callable[[str], Sequence[float]]

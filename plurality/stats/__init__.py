@@ -5,6 +5,7 @@
     noise          that floor by bin: `reliability_band`
     correlation    `pearson`, `spearman`
     comparison     cluster bootstrap intervals, of one model and of the difference of two
+    paired         two predictors on the same rows: the statistics by name, their figures and paired differences
     sequential     `sequential_mean`, which may be looked at after every vote: an always-valid interval and p-value
     tails          `outliers` of reward differences
     selection      `best_of_n`: what a model's choice among n answers is worth
@@ -16,7 +17,7 @@ Throughout, `probability` is P(a preferred) and `label` the share that preferred
 """
 
 from plurality.stats._validate import UndefinedStatistic
-from plurality.stats.accuracy import PairwiseAccuracy, pairwise_accuracy
+from plurality.stats.accuracy import pairwise_accuracy
 from plurality.stats.calibration import (
     NoiseFloor,
     ReliabilityCurve,
@@ -41,7 +42,7 @@ from plurality.stats.sequential import (
 from plurality.stats.tails import Outliers, outliers
 
 __all__ = [
-    "Interval", "LengthShift", "NoiseBand", "NoiseFloor", "Outliers", "PairwiseAccuracy", "Reference",
+    "Interval", "LengthShift", "NoiseBand", "NoiseFloor", "Outliers", "Reference",
     "ReliabilityCurve", "SequentialMean", "UndefinedStatistic", "best_of_n", "brier", "cluster_bootstrap",
     "cluster_means", "ece", "ece_noise_floor", "ks", "ks_noise_floor", "l1", "length_shift", "log_capital", "nll",
     "outliers", "paired_cluster_bootstrap", "pairwise_accuracy", "pearson", "psi", "psi_noise_floor",

@@ -1,6 +1,5 @@
 """POST /rm/v1/compare: the same texts on several versions, each pinned once, and what differs."""
 
-import asyncio
 from collections.abc import Sequence
 
 import msgspec
@@ -8,27 +7,24 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from service.api import replies
-from service.api.calls import RequestScorer, unless_disconnected
-from service.api.compare_records import CompareRequest, CompareResponse
+from service.api.calls import RequestScorer
+from service.api.compare_records import CompareRequest, CompareResponse, wire_comparison
 from service.api.openapi import content_of, request_body
 from service.api.paths import RouteGroup
 from service.api.routes import ERRORS, decode
 from service.api.shapes import NATIVE
 from service.errors import MalformedRequest
-from service.experiments.compare import Comparison, compare
+from service.experiments.compare import compare
 from service.experiments.comparison_input import (
     judged_pairs,
     neighbor_pairs,
     pair_items,
-    prompts_of,
     to_items,
     version_scores,
 )
 from service.scoring import Scored
 from service.wire import ComparePair, item
 
-DRAWS = 200
-"""Resamples behind an interval of a reply: few, for the service scores meanwhile. Offline there are more."""
 _COMPARE = msgspec.json.Decoder(CompareRequest)
 _EXAMPLE = {
     "models": ["tiny@stable", "tiny@stable"],
@@ -42,7 +38,6 @@ _EXAMPLE = {
 def compare_routes(caller: RequestScorer) -> RouteGroup:
     """`/rm/v1/compare`."""
     router = APIRouter(prefix="/rm/v1", responses=ERRORS, default_response_class=Response, tags=["native"])
-    alone = asyncio.Semaphore(1)  # resampling takes a core
 
     @router.post(
         "/compare",
@@ -58,17 +53,11 @@ def compare_routes(caller: RequestScorer) -> RouteGroup:
         pairs = judged_pairs(body.pairs) if body.pairs is not None else neighbor_pairs(items)
         scored = await caller.score_each(request, items, models=body.models)
         versions = [version_scores([one], name) for one, name in zip(scored, body.models, strict=True)]
-        prompts = prompts_of(items)
-
-        async def compared() -> Comparison:
-            async with alone:
-                return await asyncio.to_thread(compare, versions, prompts, pairs, draws=DRAWS)
-
-        found = await unless_disconnected(request, compared())
+        found = compare(versions, [item.prompt for item in items], pairs)
         reply = {
             "request_id": request.scope["request_id"],
             "models": [replies.model(one.manifest, one.digest) for one in scored],
-            "comparison": found,
+            "comparison": wire_comparison(found),
         }
         if body.pairs is None:
             reply["items"] = _items(scored)
