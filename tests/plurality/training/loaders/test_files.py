@@ -73,7 +73,7 @@ def test_bad_lines_named(tmp_path: Path) -> None:
         ("r.csv", b"a\n\xff\n", "cannot be read as .csv"),
         ("r.jsonl.gz", b"not packed", "cannot be read as .jsonl"),
         ("r.json.gz", gzip.compress(b"[" + b"1," * 999, mtime=0)[:20], "cannot be read as .json"),
-        ("r.parquet", b"not parquet at all", "not a whole Parquet file"),
+        ("r.parquet", b"not parquet at all", "not a Parquet file"),
     ],
 )
 def test_unusable_files(tmp_path: Path, name: str, raw: bytes | None, message: str) -> None:
