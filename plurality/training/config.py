@@ -10,8 +10,6 @@ from plurality.training.margins import POLICIES, MarginPolicy
 from plurality.training.targets import WITH_MARGIN, Objective, ObjectiveSpec
 
 Positive = Annotated[float, Field(gt=0)]
-Criterion = Literal["loss", "accuracy"]
-"""By what a sweep chooses."""
 
 
 def _bt_is_baseline(value: Any) -> Any:
