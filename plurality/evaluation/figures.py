@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plurality.evaluation.sample import Places, Sample, Slice
-from plurality.stats import NoiseFloor, ece, ece_noise_floor, nll, spearman
+from plurality.stats import NoiseFloor, ece, ece_noise_floor
 from plurality.stats.paired import STATISTICS, Figure, Resampling, Statistic, figure
 
 Array = NDArray[np.float64]
@@ -18,25 +18,10 @@ SMALL: Final = 30
 """Prompts; with fewer the interval is the thing to read, and it is itself a little short."""
 
 
-def _disagreement(probability: Array, people: Array) -> float:
-    """Does the model know where people disagree: Spearman of 1 − |2P − 1| and 1 − |2p* − 1|."""
-    # Rounded: 1 − P is not exact, and a rank must not depend on which answer is written first.
-    both = (np.round(1 - np.abs(2 * share - 1), 12) for share in (probability, people))
-    return spearman(*both)
-
-
-def divergence(probability: Array, people: Array) -> float:
-    """Mean KL(p* ‖ P) in nats: cross-entropy less the entropy that no model can take away."""
-    return max(0.0, nll(probability, people) - nll(people, people))
-
-
 TO_PEOPLE: Final[Mapping[str, Statistic]] = {
-    **{name: STATISTICS[name] for name in ("pearson", "spearman", "l1")},
+    **{name: STATISTICS[name] for name in ("pearson", "l1")},
     "majority_accuracy": STATISTICS["accuracy"],
     "ece_soft": STATISTICS["ece"],
-    "brier_soft": STATISTICS["brier"],
-    "kl": divergence,
-    "disagreement_spearman": _disagreement,
 }
 """Against p*. pearson, l1: arXiv 2412.03822, Tables 1 and 2."""
 

@@ -33,12 +33,7 @@ from plurality.stats.correlation import pearson, spearman
 from plurality.stats.drift import LengthShift, Reference, ks, ks_noise_floor, length_shift, psi, psi_noise_floor
 from plurality.stats.noise import NoiseBand, reliability_band
 from plurality.stats.selection import best_of_n
-from plurality.stats.sequential import (
-    SequentialMean,
-    cluster_means,
-    log_capital,
-    sequential_mean,
-)
+from plurality.stats.sequential import SequentialMean, cluster_means, log_capital, sequential_mean
 from plurality.stats.tails import Outliers, outliers
 
 __all__ = [

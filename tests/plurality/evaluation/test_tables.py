@@ -192,8 +192,7 @@ def test_shape_of_the_json() -> None:
     assert line == {
         "group": "str", "name": "str", "pairs": "int", "prompts": "int", "with_people": "int", "small": "bool",
         "people": {
-            "pearson": figure, "spearman": plain, "l1": figure, "majority_accuracy": plain, "ece_soft": plain,
-            "brier_soft": plain, "kl": plain, "disagreement_spearman": plain,
+            "pearson": figure, "l1": figure, "majority_accuracy": plain, "ece_soft": plain,
         },
         "labels": {
             "accuracy": figure, "ece": figure, "ece_confidence": plain, "brier": plain, "nll": plain,
