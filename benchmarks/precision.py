@@ -29,9 +29,8 @@ from benchmarks.report import machine
 from model_export.checkpoint import open_checkpoint
 from model_export.pairs import pair_items
 from model_export.to_onnx import export_fp32, kept_in_float, quantize_int8, quiet
-from model_export.verify import Measured, compare, run_backend
+from model_export.verify import Measured, compare, mcnemar, run_backend
 from plurality.core.rows import PreferenceRow
-from plurality.stats.comparison import mcnemar
 from plurality.synthetic.encoder import DEMO_MODEL, resolve_model
 from plurality.training.config import TrainConfig
 from plurality.training.train import train

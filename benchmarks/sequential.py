@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from tqdm import tqdm
 
-from plurality.stats import log_capital, p_values
+from plurality.stats import log_capital
 from plurality.stats._validate import Array
 
 GAINS = (0.01, 0.02, 0.03, 0.05, 0.1)
@@ -86,7 +86,7 @@ def alarms(differing: float, *, alpha: float, runs: int, votes: int, seed: int) 
     mean = np.cumsum(x, axis=-1) / steps
     variance = np.cumsum(x**2, axis=-1) / steps - mean**2
     textbook = (np.abs(mean) > _FIXED_Z * np.sqrt(variance / steps))[:, 29:]
-    ours = p_values(x)[:, -1] <= alpha  # p-values never rise: the last is the smallest
+    ours = np.maximum(log_capital(x), log_capital(-x)).max(axis=-1) >= math.log(2 / alpha)
     return Alarms(differing, votes, float(ours.mean()), float(textbook.any(axis=-1).mean()))
 
 

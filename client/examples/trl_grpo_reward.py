@@ -1,4 +1,4 @@
-"""Rewards for TRL's GRPOTrainer: python trl_grpo_reward.py --url http://127.0.0.1:8080
+"""Rewards for TRL's GRPOTrainer (RLOOTrainer takes the same): python trl_grpo_reward.py --url http://127.0.0.1:8080
 
 In a training script:
 

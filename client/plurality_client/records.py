@@ -62,8 +62,25 @@ class Scored:
     error: Failure | None = None
 
 
+class _WithItems:
+    """Of what holds one entry an item."""
+
+    __slots__ = ()
+    items: tuple[Scored, ...]
+
+    @property
+    def truncated(self) -> int:
+        """How many items were cut to fit."""
+        return sum(item.truncated for item in self.items)
+
+    @property
+    def failures(self) -> dict[int, Failure]:
+        """Why, by place."""
+        return {place: item.error for place, item in enumerate(self.items) if item.error is not None}
+
+
 @dataclass(frozen=True, slots=True)
-class Scores:
+class Scores(_WithItems):
     """One entry an item, in the call's order, all of one version."""
 
     model: Model | None
@@ -75,16 +92,6 @@ class Scores:
     def rewards(self) -> list[float | None]:
         """The rewards; None where an item failed, which happens with `on_failure="none"` only."""
         return [item.reward for item in self.items]
-
-    @property
-    def truncated(self) -> int:
-        """How many items were cut to fit."""
-        return sum(item.truncated for item in self.items)
-
-    @property
-    def failures(self) -> dict[int, Failure]:
-        """Why, by place."""
-        return {place: item.error for place, item in enumerate(self.items) if item.error is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +139,7 @@ class Preferences:
 
 
 @dataclass(frozen=True, slots=True)
-class Ranking:
+class Ranking(_WithItems):
     """The responses to one prompt from best to worst."""
 
     model: Model
@@ -143,16 +150,6 @@ class Ranking:
     win_matrix: tuple[tuple[float | None, ...], ...] | None = None
     advantages: tuple[float | None, ...] | None = None
     request_ids: tuple[str, ...] = ()
-
-    @property
-    def truncated(self) -> int:
-        """How many responses were cut to fit."""
-        return sum(item.truncated for item in self.items)
-
-    @property
-    def failures(self) -> dict[int, Failure]:
-        """Why, by place."""
-        return {place: item.error for place, item in enumerate(self.items) if item.error is not None}
 
 
 @dataclass(frozen=True, slots=True)

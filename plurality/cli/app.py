@@ -22,7 +22,6 @@ from plurality.cli import (
     rollback,
     score,
     serve,
-    sweep,
     train,
 )
 from plurality.core.errors import PluralityError
@@ -63,7 +62,6 @@ app.command("score")(score.score)
 app.command("judge")(judge.judge)
 app.add_typer(data.data, name="data")
 app.command("train")(train.train)
-app.command("sweep", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(sweep.sweep)
 app.command("import")(import_.import_model)
 app.command("export")(export.export)
 app.command("calibrate")(calibrate.calibrate)

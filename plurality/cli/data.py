@@ -56,12 +56,7 @@ def prepare_set(
     test_files: Annotated[
         list[Path] | None, typer.Option("--test-from", help="Local copy of its official test split.")
     ] = None,
-    data_root: Annotated[
-        Path | None, typer.Option(help="Folder of local sets, one folder each.", envvar="PREFERENCE_DATA")
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Shares of train,validation,test (default: the set's own, mostly 0.9,0.05,0.05).")
-    ] = None,
+    split: Annotated[str, typer.Option(help="Shares of train,validation,test.")] = "0.9,0.05,0.05",
     seed: Annotated[int, typer.Option(help="Of the split, and of --label one.")] = 0,
     ties: Annotated[Ties, typer.Option(help="A tie has label 0.5.")] = "keep",
     label: Annotated[
@@ -94,7 +89,7 @@ def prepare_set(
     plan = Plan(
         dataset=find(name),
         output=output,
-        origin=Origin(tuple(files or ()), tuple(test_files or ()), data_root, hub_train, hub_test),
+        origin=Origin(tuple(files or ()), tuple(test_files or ()), hub_train, hub_test),
         shares=_shares(split),
         seed=seed,
         ties=ties,
@@ -149,11 +144,9 @@ def _progress(records: Iterable[Any], label: str, length: int) -> Iterable[Any]:
         yield from bar
 
 
-def _shares(text: str | None) -> "Shares | None":
+def _shares(text: str) -> "Shares":
     from plurality.core.errors import ConfigurationError
 
-    if text is None:
-        return None
     try:
         train, validation, test = (float(part) for part in text.split(","))
     except ValueError:

@@ -36,8 +36,8 @@ def evaluate(
 
     First (arXiv 2412.03822, Tables 1 and 2): Pearson and L1 of P(a preferred) to p*, by source, in and out of domain,
     by category. Second (arXiv 2312.07401, Table 2): accuracy and ECE to the labels by source, both conventions named,
-    with the noise floor below which ECE says nothing. Several models are compared on the same resampled prompts, and
-    by Williams' test. Beside them predictors that only see length or layout.
+    with the noise floor below which ECE says nothing. Several models are compared on the same resampled prompts.
+    Beside them predictors that only see length or layout.
 
     --votes reads the first paper's annotator guidelines: a line for one annotator and pair, columns id, annotator,
     task1 (A single, B multiple correct answers), task2 (A indistinguishable, B distinguishable), task3 (option 1 to 11,

@@ -1,7 +1,6 @@
 """`plurality experiment compare`: offline, by the code of /rm/v1/compare, with intervals; the others ask a service."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,20 +10,18 @@ import msgspec
 import typer
 
 from plurality.cli import experiment_remote
+from plurality.cli.scoring import score_windows, scorer_of
 from service.domain import Device
 
 if TYPE_CHECKING:
     from plurality.stats.paired import Figure
     from service.domain import ScoreItem
     from service.experiments.compare import Comparison
-    from service.scoring import Scored, Scorer
+    from service.scoring import Scored
 
 experiment = typer.Typer(
     help="Compare versions: offline on a file of pairs, or on a running service.", no_args_is_help=True
 )
-_WINDOW = 64
-_NO_DEADLINE_S = 24 * 3600.0
-_SELECTOR_DIGITS = 32
 
 
 experiment.command("list")(experiment_remote.every)
@@ -63,10 +60,9 @@ def compare(
     from service.experiments.comparison_input import judged_pairs
 
     rows = read_rows(data, ComparedRow)
-    overrides = {"store": store, "log_level": "warning", "runtime": {"device": device}}
     items = [item for row in rows for item in row.pair.items]
     pairs = judged_pairs(rows, [row.true_preference for row in rows])
-    versions = asyncio.run(_score_all(items, (first, other), overrides))
+    versions = asyncio.run(_score_all(items, (first, other), store, device))
     prompts = [key for row in rows for key in [row.prompt_key] * 2]
     found = compare_versions(versions, prompts, pairs, resampling=Resampling(bootstrap))
     for line in [msgspec.json.encode(found)] if as_json else _lines(found):
@@ -76,35 +72,21 @@ def compare(
         raise typer.Exit(5)
 
 
-async def _score_all(items: "Sequence[ScoreItem]", selectors: Sequence[str], overrides: dict[str, Any]) -> list[Any]:
-    from service.app import build_service, running
+async def _score_all(
+    items: "Sequence[ScoreItem]", selectors: Sequence[str], store: Path | None, device: Device | None
+) -> list[Any]:
     from service.experiments.comparison_input import version_scores
-    from service.settings import read_settings
-    from service.telemetry.logs import configure_logs
 
-    settings = read_settings(overrides, os.environ)
-    configure_logs(settings.log_level)
     versions = []
-    async with running(build_service(settings)) as service:
+    async with scorer_of(store, device) as scorer:
         with typer.progressbar(length=len(items) * len(selectors), label="scoring", file=sys.stderr) as bar:
             for selector in selectors:
-                scored = await _score(service.scorer, items, selector, bar)
-                versions.append(version_scores(scored, scored[0].manifest.model))
+                found: list[Scored] = []
+                async for scored in score_windows(scorer, items, selector):
+                    found.append(scored)
+                    bar.update(len(scored.outcomes))
+                versions.append(version_scores(found, found[0].manifest.model))
     return versions
-
-
-async def _score(scorer: "Scorer", items: "Sequence[ScoreItem]", selector: str, bar: Any) -> "list[Scored]":
-    """All items by the one version that the selector named at first."""
-    from service.domain import ScoreQuery
-
-    deadline = asyncio.get_running_loop().time() + _NO_DEADLINE_S
-    found: list[Scored] = []
-    for start in range(0, len(items), _WINDOW):
-        window = items[start : start + _WINDOW]
-        found.append(await scorer.score(ScoreQuery(window, selector, deadline)))
-        selector = f"{found[0].manifest.model}@{found[0].digest[:_SELECTOR_DIGITS]}"
-        bar.update(len(window))
-    return found
 
 
 def _lines(found: "Comparison") -> list[str]:

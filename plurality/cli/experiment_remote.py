@@ -34,7 +34,7 @@ def put(
     key: Key,
     url: Url = "http://127.0.0.1:8080",
 ) -> None:
-    """Define an experiment, or change it: weights behind the ones before, so that only what changed moves."""
+    """Define an experiment, or change it."""
     import yaml
 
     from plurality.core.errors import ConfigurationError

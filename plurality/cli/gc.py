@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from plurality.cli.options import Store
+from plurality.cli.options import Store, names_in
 
 
 def gc(
@@ -21,7 +21,7 @@ def gc(
 
     plurality gc --store .demo/store --keep 3 --dry-run
     """
-    for each in [name] if name else _names(store):
+    for each in [name] if name else names_in(store):
         digests = _collect(store, each, newest=keep, grace_s=grace_hours * 3600, dry_run=dry_run)
         for digest in digests:
             typer.echo(f"{each}@{digest[:12]} {'would go' if dry_run else 'is gone'}")
@@ -42,13 +42,3 @@ def _collect(store: Path, name: str, *, newest: int, grace_s: float, dry_run: bo
         digests = find_collectable(directory, newest=newest, grace_s=grace_s, now=time.time())
         collect(directory, digests)
     return digests
-
-
-def _names(store: Path) -> Sequence[str]:
-    from plurality.core.errors import ConfigurationError
-    from service.bundle.store import model_names
-
-    try:
-        return model_names(store)
-    except OSError as error:
-        raise ConfigurationError(f"cannot read the store {store}: {error.strerror}") from None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from plurality.cli.options import Store
+from plurality.cli.options import Store, names_in
 
 if TYPE_CHECKING:
     from service.bundle.manifest import Manifest
@@ -21,7 +21,10 @@ def models(
 
     With --verify the exit code is 4 if any version does not verify.
     """
-    entries = [entry for name in _names(store) for entry in _versions(store / name, verify=verify)]
+    names = names_in(store)
+    if not names:
+        typer.echo(f"no models in {store}", err=True)
+    entries = [entry for name in names for entry in _versions(store / name, verify=verify)]
     if as_json:
         typer.echo(msgspec.json.encode(entries))
     else:
@@ -29,19 +32,6 @@ def models(
             typer.echo(_line(entry))
     if any(entry["problem"] for entry in entries):
         raise typer.Exit(4)
-
-
-def _names(store: Path) -> list[str]:
-    from plurality.core.errors import ConfigurationError
-    from service.bundle.store import model_names
-
-    try:
-        names = model_names(store)
-    except OSError as error:
-        raise ConfigurationError(f"cannot read the store {store}: {error.strerror}") from None
-    if not names:
-        typer.echo(f"no models in {store}", err=True)
-    return names
 
 
 def _versions(directory: Path, *, verify: bool) -> list[dict[str, Any]]:

@@ -35,6 +35,17 @@ def checked_precisions(given: Collection[str]) -> list[Precision]:
     return [known[name] for name in given]
 
 
+def names_in(store: Path) -> list[str]:
+    """The models of a store; raises ConfigurationError where it cannot be read."""
+    from plurality.core.errors import ConfigurationError
+    from service.bundle.store import model_names
+
+    try:
+        return model_names(store)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the store {store}: {error.strerror}") from None
+
+
 def fields_as_options(
     settings: type[BaseModel],
     *,

@@ -1,23 +1,17 @@
 """`plurality score`: a file through the service's own Scorer, without a server."""
 
 import asyncio
-import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import IO, Annotated, Any
 
 import msgspec
 import typer
 
 from plurality.cli.output import sink
+from plurality.cli.scoring import score_windows, scorer_of
 from service.domain import Device
-
-if TYPE_CHECKING:
-    from service.scoring import Scorer
-
-_WINDOW = 64
-_NO_DEADLINE_S = 24 * 3600.0
 
 
 def score(
@@ -37,9 +31,8 @@ def score(
         plurality score answers.jsonl --store .demo/store --model demo-margin > rewards.jsonl
     """
     items = _read(file)
-    overrides = {"store": store, "log_level": "warning", "runtime": {"device": device}}
     with sink(output) as file_out:
-        failed = asyncio.run(_score_all(items, overrides, model, file_out))
+        failed = asyncio.run(_score_all(items, store, model, device, file_out))
     if failed:
         typer.secho(f"{failed} of {len(items)} items have an error of their own", err=True, fg=typer.colors.YELLOW)
         raise typer.Exit(5)
@@ -70,41 +63,28 @@ def _read(file: Path) -> list[tuple[int, Any, Any]]:
 
 
 async def _score_all(
-    items: Sequence[tuple[int, Any, Any]], overrides: dict[str, Any], model: str | None, output: IO[bytes]
+    items: Sequence[tuple[int, Any, Any]],
+    store: Path | None,
+    model: str | None,
+    device: Device | None,
+    output: IO[bytes],
 ) -> int:
-    from service.app import build_service, running
-    from service.settings import read_settings
-    from service.telemetry.logs import configure_logs
-
-    settings = read_settings(overrides, os.environ)
-    configure_logs(settings.log_level)
-    async with running(build_service(settings)) as service:
-        failed = 0
-        with typer.progressbar(length=len(items), label="scoring", file=sys.stderr) as bar:
-            for window in _windows(items):
-                failed += await _score_window(service.scorer, window, model, output)
-                bar.update(len(window))
-    return failed
-
-
-def _windows(items: Sequence[tuple[int, Any, Any]]) -> Iterator[Sequence[tuple[int, Any, Any]]]:
-    for start in range(0, len(items), _WINDOW):
-        yield items[start : start + _WINDOW]
-
-
-async def _score_window(
-    scorer: "Scorer", window: Sequence[tuple[int, Any, Any]], model: str | None, output: IO[bytes]
-) -> int:
-    from service.domain import Reward, ScoreQuery
+    """Write a line an item; returns how many have no reward."""
+    from service.domain import Reward
     from service.telemetry.metrics import SHORT_DIGEST
     from service.wire import item as scored_item
     from service.wire import to_item
 
-    deadline = asyncio.get_running_loop().time() + _NO_DEADLINE_S
-    wires = [to_item(wire.prompt, wire.response) for _, _, wire in window]
-    scored = await scorer.score(ScoreQuery(wires, model, deadline))
-    version = f"{scored.manifest.model}@{scored.digest[:SHORT_DIGEST]}"
-    for (line, identity, _), outcome in zip(window, scored.outcomes, strict=True):
-        entry = {"line": line, "id": identity, **scored_item(outcome), "model": version}
-        output.write(msgspec.json.encode(entry) + b"\n")
-    return sum(not isinstance(outcome, Reward) for outcome in scored.outcomes)
+    failed = 0
+    named = iter(items)
+    wires = [to_item(wire.prompt, wire.response) for _, _, wire in items]
+    async with scorer_of(store, device) as scorer:
+        with typer.progressbar(length=len(items), label="scoring", file=sys.stderr) as bar:
+            async for scored in score_windows(scorer, wires, model):
+                version = f"{scored.manifest.model}@{scored.digest[:SHORT_DIGEST]}"
+                for outcome, (line, identity, _) in zip(scored.outcomes, named, strict=False):
+                    entry = {"line": line, "id": identity, **scored_item(outcome), "model": version}
+                    output.write(msgspec.json.encode(entry) + b"\n")
+                failed += sum(not isinstance(outcome, Reward) for outcome in scored.outcomes)
+                bar.update(len(scored.outcomes))
+    return failed

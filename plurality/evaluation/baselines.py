@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
 
 from plurality.core.rows import PreferenceRow
 from plurality.evaluation.predict import Predictions
@@ -21,8 +22,6 @@ Features = Callable[[str], Sequence[float]]
 FOLDS: Final = 5
 _RIDGE = 1.0
 """Of the standardized weights: as if one more pair spoke against each."""
-_STEPS = 50
-_ENOUGH = 1e-10
 _FORMAT: Final = (
     r"^\s*[-*•]\s", r"^\s*\d+[.)]\s", r"^#{1,6}\s", r"\*\*", r"`", r"\n\s*\n", r"\?", r"!", r"\d", r"\bI\b", r"https?:",
 )  # fmt: skip
@@ -73,7 +72,7 @@ def _cross_validated(rows: Sequence[PreferenceRow], features: Features) -> Predi
 
 
 def fit_logistic(difference: Array, target: Array) -> Array:
-    """Weights w of σ(w · difference) by penalized maximum likelihood (Newton's method), shape [F].
+    """Weights w of σ(w · difference) by penalized maximum likelihood, shape [F].
 
     No intercept: P(a,b) + P(b,a) = 1. Invariant to the unit of each feature.
 
@@ -82,17 +81,12 @@ def fit_logistic(difference: Array, target: Array) -> Array:
         target: P(a preferred), shape [N].
     """
     scale = np.sqrt(np.mean(difference**2, axis=0))
-    x = difference / np.where(scale > 0, scale, 1.0)
-    weights = np.zeros(x.shape[1])
-    for _ in range(_STEPS):
-        p = _sigmoid(x @ weights)
-        gradient = x.T @ (target - p) - _RIDGE * weights
-        curvature = (x * (p * (1 - p))[:, None]).T @ x + _RIDGE * np.eye(x.shape[1])
-        step = np.linalg.solve(curvature, gradient)
-        weights = weights + step
-        if np.abs(step).max() < _ENOUGH:
-            break
-    found: Array = weights / np.where(scale > 0, scale, 1.0)
+    unit = np.where(scale > 0, scale, 1.0)
+    model = LogisticRegression(C=1 / _RIDGE, fit_intercept=False, solver="newton-cholesky", tol=1e-14)
+    # A fraction is a pair of each label, weighed by it.
+    both, label = np.concatenate([difference, difference]) / unit, np.repeat([1, 0], len(target))
+    model.fit(both, label, sample_weight=np.concatenate([target, 1 - target]))
+    found: Array = model.coef_[0] / unit
     return found
 
 

@@ -1,4 +1,4 @@
-"""Two predictors on the same pairs: paired intervals over whole prompts, and Williams' test of their correlations."""
+"""Two predictors on the same pairs: differences with paired intervals over whole prompts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from plurality.evaluation.figures import WITH_INTERVAL, compared
 from plurality.evaluation.sample import Sample, Slice
-from plurality.stats import UndefinedStatistic, Williams, williams
 from plurality.stats.paired import Resampling, difference
 
 Array = NDArray[np.float64]
@@ -37,10 +36,6 @@ class Comparison:
     first: str
     other: str
     differences: Sequence[Difference]
-    williams: Williams | None
-    """On all pairs with p*; it takes them as independent. t > 0: the other one correlates more."""
-    williams_note: str | None = None
-    """Why there is none."""
 
 
 def compare(
@@ -62,8 +57,7 @@ def compare(
         for name in WITH_INTERVAL
         if (made := _difference(sample, entry, name, first[1], other[1], resampling))
     ]
-    test, note = _williams(sample, first[1], other[1])
-    return Comparison(first[0], other[0], found, test, note)
+    return Comparison(first[0], other[0], found)
 
 
 def _difference(
@@ -75,13 +69,3 @@ def _difference(
     if found.estimate is None:
         return None
     return Difference(entry.group, entry.name, name, found.estimate, found.low, found.high, p_value, found.note)
-
-
-def _williams(sample: Sample, first: Array, other: Array) -> tuple[Williams | None, str | None]:
-    known = sample.known
-    if not known.any():
-        return None, "no pair has a known p*"
-    try:
-        return williams(other[known], first[known], sample.people[known]), None
-    except UndefinedStatistic as error:
-        return None, str(error)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plurality.evaluation.sample import Places, Sample, Slice
-from plurality.stats import BrierParts, NoiseFloor, ace, brier_parts, ece, ece_noise_floor, mce, nll, spearman
+from plurality.stats import NoiseFloor, ece, ece_noise_floor
 from plurality.stats.paired import STATISTICS, Figure, Resampling, Statistic, figure
 
 Array = NDArray[np.float64]
@@ -18,34 +18,16 @@ SMALL: Final = 30
 """Prompts; with fewer the interval is the thing to read, and it is itself a little short."""
 
 
-def _disagreement(probability: Array, people: Array) -> float:
-    """Does the model know where people disagree: Spearman of 1 − |2P − 1| and 1 − |2p* − 1|."""
-    # Rounded: 1 − P is not exact, and a rank must not depend on which answer is written first.
-    both = (np.round(1 - np.abs(2 * share - 1), 12) for share in (probability, people))
-    return spearman(*both)
-
-
-def divergence(probability: Array, people: Array) -> float:
-    """Mean KL(p* ‖ P) in nats: cross-entropy less the entropy that no model can take away."""
-    return max(0.0, nll(probability, people) - nll(people, people))
-
-
 TO_PEOPLE: Final[Mapping[str, Statistic]] = {
-    **{name: STATISTICS[name] for name in ("pearson", "spearman", "l1")},
+    **{name: STATISTICS[name] for name in ("pearson", "l1")},
     "majority_accuracy": STATISTICS["accuracy"],
     "ece_soft": STATISTICS["ece"],
-    "brier_soft": STATISTICS["brier"],
-    "kl": divergence,
-    "disagreement_spearman": _disagreement,
 }
 """Against p*. pearson, l1: arXiv 2412.03822, Tables 1 and 2."""
 
 TO_LABELS: Final[Mapping[str, Statistic]] = {
     **{name: STATISTICS[name] for name in ("accuracy", "ece")},
     "ece_confidence": partial(ece, convention="confidence"),
-    "ece_adaptive": partial(ece, binning="quantile"),
-    "ace": ace,
-    "mce": mce,
     **{name: STATISTICS[name] for name in ("brier", "nll")},
 }
 """Against the labels. accuracy, ece: arXiv 2312.07401, Table 2. Ten bins, two-sided unless named otherwise."""
@@ -69,7 +51,6 @@ class SliceFigures:
     labels: Mapping[str, Figure]
     noise_floor: NoiseFloor
     """Of `ece`."""
-    brier_parts: BrierParts
 
 
 def compared(sample: Sample, entry: Slice, name: str) -> tuple[Statistic, Places, Array]:
@@ -99,7 +80,6 @@ def slice_figures(sample: Sample, entry: Slice, probability: Array, resampling: 
         people={name: _figure(sample, entry, name, probability, resampling) for name in TO_PEOPLE},
         labels={name: _figure(sample, entry, name, probability, resampling) for name in TO_LABELS},
         noise_floor=ece_noise_floor(probability[places]),
-        brier_parts=brier_parts(probability[places], sample.label[places]),
     )
 
 

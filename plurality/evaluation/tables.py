@@ -14,7 +14,7 @@ from plurality.evaluation.selection import BestOfN, best_of_n_curve
 from plurality.stats import Outliers, outliers, pearson
 from plurality.stats.paired import Figure, Resampling, figure
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Of results.json; grows when a field goes or changes its meaning."""
 
 Progress = Callable[[Iterable[Slice], str], Iterable[Slice]]

@@ -65,14 +65,13 @@ Intervals are 95 %, from {{ r.settings.bootstrap }} resamples of whole prompts (
 <h2>Accuracy and calibration</h2>
 {% for m in r.models %}
 <div class="wide"><table><caption>{{ m.name }}, against the labels (arXiv 2312.07401, Table 2)</caption>
-<thead><tr>{% for name in ("pairs", "accuracy", "ECE two-sided", "its noise floor", "ECE confidence", "ECE adaptive",
-"ECE to p*", "ACE", "MCE", "Brier", "NLL") %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead><tbody>
+<thead><tr>{% for name in ("pairs", "accuracy", "ECE two-sided", "its noise floor", "ECE confidence",
+"ECE to p*", "Brier", "NLL") %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead><tbody>
 {% for s in m.slices %}
 <tr{% if s.group == "all" %} class="total"{% endif %}><th scope="row">{{ line_name(s, people=False) }}</th>
 <td>{{ figure(s.labels.accuracy) }}</td><td>{{ figure(s.labels.ece) }}</td>
 <td>{{ "%.3f [%.3f, %.3f]" | format(s.noise_floor.mean, s.noise_floor.low, s.noise_floor.high) }}</td>
-<td>{{ figure(s.labels.ece_confidence) }}</td><td>{{ figure(s.labels.ece_adaptive) }}</td>
-<td>{{ figure(s.people.ece_soft) }}</td><td>{{ figure(s.labels.ace) }}</td><td>{{ figure(s.labels.mce) }}</td>
+<td>{{ figure(s.labels.ece_confidence) }}</td><td>{{ figure(s.people.ece_soft) }}</td>
 <td>{{ figure(s.labels.brier) }}</td><td>{{ figure(s.labels.nll) }}</td></tr>
 {% endfor %}</tbody></table></div>
 {% for line in extras[m.name] %}<p>{{ line }}</p>{% endfor %}
@@ -95,8 +94,8 @@ layout and tone, of the answers, never their words.</p>
 <ul>
 <li><b>P(a preferred)</b> is the version's own, calibrated, probability; σ(Δ), Δ = r_a − r_b, is the first paper's.</li>
 <li><b>ECE two-sided</b> looks at both orders of every pair, ten bins on [0, 1] (the second paper's code); it equals
-<b>ECE confidence</b>, which looks at max(P, 1 − P), with five bins on [½, 1]; shown with ten. <b>Adaptive</b>: bins
-of equal count. <b>ECE to p*</b> compares with the share of people instead of a label.</li>
+<b>ECE confidence</b>, which looks at max(P, 1 − P), with five bins on [½, 1]; shown with ten.
+<b>ECE to p*</b> compares with the share of people instead of a label.</li>
 <li>The <b>noise floor</b> is the ECE of a perfectly calibrated model on as many pairs (mean, 5–95 %): inside it an ECE
 says nothing. The band of the reliability diagram is the same by bin.</li>
 <li><b>Accuracy</b> leaves out tied labels, and counts P = ½ as half right. <b>Δ</b> is the other model less the first

@@ -83,20 +83,14 @@ def correlation_tests(results: Results) -> Iterator[str]:
     for other in results.further:
         paired = find(other, results.models[0].overall, "pearson")
         by_prompt = "none" if paired is None or paired.p_value is None else _p(paired.p_value, least)
-        classical = other.williams_note
-        if other.williams:
-            classical = f"t({other.williams.degrees}) = {other.williams.t:.2f}, {_p(other.williams.p_value)}"
-        yield (
-            f"Pearson, {other.other} against {other.first}: paired bootstrap over prompts {by_prompt}; "
-            f"Williams' test, which takes pairs as independent, {classical}"
-        )
+        yield f"Pearson, {other.other} against {other.first}: paired bootstrap over prompts {by_prompt}"
 
 
 def _second_paper(model: Assessment) -> Iterator[str]:
     yield ""
     yield f"Accuracy and calibration to the labels (arXiv 2312.07401, Table 2): {model.name}"
     columns = ("accuracy", "ECE two-sided, 10 bins", "noise floor 5–95 %")
-    short = ("ECE conf", "ECE soft", "ACE", "MCE", "Brier", "NLL")
+    short = ("ECE conf", "ECE soft", "Brier", "NLL")
     yield _row("", columns) + "".join(f"{name:>10}" for name in short)
     for entry in model.slices:
         floor = entry.noise_floor
@@ -106,20 +100,15 @@ def _second_paper(model: Assessment) -> Iterator[str]:
             f"{floor.mean:.3f} [{floor.low:.3f}, {floor.high:.3f}]",
         ]
         narrow = [entry.labels["ece_confidence"], entry.people["ece_soft"]]
-        narrow += [entry.labels[name] for name in ("ace", "mce", "brier", "nll")]
+        narrow += [entry.labels[name] for name in ("brier", "nll")]
         yield _row(line_name(entry, people=False), wide) + "".join(f"{figure(it):>10}" for it in narrow)
     yield from extras(model)
 
 
 def extras(model: Assessment) -> Iterator[str]:
-    """What a table has no column for: mean of the sources, parts of Brier, tails of the differences, best of n."""
+    """What a table has no column for: mean of the sources, tails of the differences, best of n."""
     if model.mean_source_accuracy is not None:
         yield f"mean accuracy of the sources, each counted once: {model.mean_source_accuracy:.3f}"
-    parts = model.overall.brier_parts
-    yield (
-        f"Brier = reliability {parts.reliability:.4f} − resolution {parts.resolution:.4f} + uncertainty "
-        f"{parts.uncertainty:.4f} + within bins {parts.within:+.4f}"
-    )
     yield from _tails(model)
     for point in model.best_of_n[1:]:
         yield (
@@ -169,7 +158,7 @@ def _plain(value: float | None) -> str:
     return NONE if value is None else f"{value:.3f}"
 
 
-def _p(value: float, least: float = 0.0) -> str:
+def _p(value: float, least: float) -> str:
     """`p = 0.031`; below what can be told, `p < ...`."""
     floor = max(least, 0.001)
     return f"p < {floor:.3f}" if value < floor else f"p = {value:.3f}"

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from plurality.training.config import checked_config
-from plurality.training.errors import TrainingError
+from plurality.training.errors import TrainingError, first_problem
 from service.bundle.manifest import Precision
 from service.domain import ModelName
 
@@ -94,10 +94,7 @@ def read_config(path: Path) -> SidecarConfig:
     try:
         config = SidecarConfig.model_validate(raw)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        message = str(first["msg"]).removeprefix("Value error, ")
-        raise TrainingError(f"{path.name}: {place}: {message}" if place else f"{path.name}: {message}") from None
+        raise TrainingError(f"{path.name}: {first_problem(error)}") from None
     checked_config(model=config.model, data=path, output=path, **config.train)
     return _absolute(config, path.resolve().parent)
 

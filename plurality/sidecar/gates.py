@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model_export.verify import mcnemar
 from plurality.sidecar.config import GateConfig
-from plurality.stats import ece, ece_noise_floor, mcnemar
+from plurality.stats import ece, ece_noise_floor
 from plurality.stats.accuracy import correctness
 from plurality.stats.paired import STATISTICS
 

@@ -18,7 +18,6 @@ from numpy.typing import ArrayLike, NDArray
 from plurality.stats._validate import Array, at_least_one, fractions
 
 Convention = Literal["two-sided", "confidence"]
-Binning = Literal["uniform", "quantile"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,32 +44,27 @@ class NoiseFloor:
 
 
 def reliability_curve(
-    probability: ArrayLike,
-    label: ArrayLike,
-    *,
-    bins: int = 10,
-    convention: Convention = "two-sided",
-    binning: Binning = "uniform",
+    probability: ArrayLike, label: ArrayLike, *, bins: int = 10, convention: Convention = "two-sided"
 ) -> ReliabilityCurve:
     """Mean prediction against mean label by bin (arXiv 1706.04599, §2).
 
     Args:
         probability: P(a preferred), shape [N].
         label: share that preferred a, shape [N].
-        bins: M. `uniform`: of equal width; `quantile`: of equal count, as far as equal predictions allow.
+        bins: M, of equal width.
 
     Raises:
         ValueError: length mismatch, empty, NaN or infinity, values outside [0, 1], fewer than one bin, unknown
-            convention or binning.
+            convention.
     """
     p, y = fractions(probability=probability, label=label)
     at_least_one(bins=bins)
-    _check_choice(convention, get_args(Convention))
-    _check_choice(binning, get_args(Binning))
+    if convention not in get_args(Convention):
+        raise ValueError(f"{convention!r} is none of {', '.join(get_args(Convention))}")
     two_sided = convention == "two-sided"
     grid = bins if two_sided else 2 * bins
     c, y = _winner(p, y)
-    place = grid - 1 - _bin_from_top(c, grid, binning)
+    place = grid - 1 - _bin_from_top(c, grid)
     if two_sided:
         c, y, place = np.append(1 - c, c), np.append(1 - y, y), np.append(grid - 1 - place, place)
     count = np.bincount(place, minlength=grid).astype(np.float64)
@@ -80,52 +74,13 @@ def reliability_curve(
     return ReliabilityCurve(predicted, observed, count[filled])
 
 
-def ece(
-    probability: ArrayLike,
-    label: ArrayLike,
-    *,
-    bins: int = 10,
-    convention: Convention = "two-sided",
-    binning: Binning = "uniform",
-) -> float:
+def ece(probability: ArrayLike, label: ArrayLike, *, bins: int = 10, convention: Convention = "two-sided") -> float:
     """Expected Calibration Error: mean |predicted − observed| of the bins, weighted by count.
 
     Arguments and errors as `reliability_curve`; in [0, 1]. Source: arXiv 2312.07401; 1706.04599, eq. 3.
     """
-    curve = reliability_curve(probability, label, bins=bins, convention=convention, binning=binning)
-    return float(np.average(_gaps(curve), weights=curve.count))
-
-
-def ace(
-    probability: ArrayLike,
-    label: ArrayLike,
-    *,
-    bins: int = 10,
-    convention: Convention = "two-sided",
-    binning: Binning = "uniform",
-) -> float:
-    """Average Calibration Error: mean |predicted − observed| of the non-empty bins, unweighted.
-
-    Arguments and errors as `reliability_curve`; in [0, 1]. Source: the code of arXiv 2312.07401.
-    """
-    curve = reliability_curve(probability, label, bins=bins, convention=convention, binning=binning)
-    return float(np.mean(_gaps(curve)))
-
-
-def mce(
-    probability: ArrayLike,
-    label: ArrayLike,
-    *,
-    bins: int = 10,
-    convention: Convention = "two-sided",
-    binning: Binning = "uniform",
-) -> float:
-    """Maximum Calibration Error: the largest |predicted − observed| of the non-empty bins.
-
-    Arguments and errors as `reliability_curve`; in [0, 1]. Source: arXiv 1706.04599, eq. 5.
-    """
-    curve = reliability_curve(probability, label, bins=bins, convention=convention, binning=binning)
-    return float(np.max(_gaps(curve)))
+    curve = reliability_curve(probability, label, bins=bins, convention=convention)
+    return float(np.average(np.abs(curve.predicted - curve.observed), weights=curve.count))
 
 
 def chance_labels(probability: Array, *, draws: int, seed: int) -> Iterator[Array]:
@@ -135,16 +90,8 @@ def chance_labels(probability: Array, *, draws: int, seed: int) -> Iterator[Arra
         yield (rng.random(len(probability)) < probability).astype(np.float64)
 
 
-def ece_noise_floor(
-    probability: ArrayLike,
-    *,
-    bins: int = 10,
-    convention: Convention = "two-sided",
-    binning: Binning = "uniform",
-    draws: int = 200,
-    seed: int = 0,
-) -> NoiseFloor:
-    """What ECE shows when nothing is wrong: labels drawn from Bernoulli(P) (Bröcker and Smith 2007).
+def ece_noise_floor(probability: ArrayLike, *, bins: int = 10, draws: int = 200, seed: int = 0) -> NoiseFloor:
+    """What two-sided ECE shows when nothing is wrong: labels drawn from Bernoulli(P) (Bröcker and Smith 2007).
 
     Args:
         probability: P(a preferred), shape [N].
@@ -155,8 +102,7 @@ def ece_noise_floor(
     """
     (p,) = fractions(probability=probability)
     at_least_one(draws=draws)
-    labels = chance_labels(p, draws=draws, seed=seed)
-    found = [ece(p, label, bins=bins, convention=convention, binning=binning) for label in labels]
+    found = [ece(p, label, bins=bins) for label in chance_labels(p, draws=draws, seed=seed)]
     low, high = np.quantile(found, [0.05, 0.95])
     return NoiseFloor(float(np.mean(found)), float(low), float(high))
 
@@ -213,11 +159,6 @@ def l1(probability: ArrayLike, fraction: ArrayLike) -> float:
     return float(np.mean(np.abs(p - q)))
 
 
-def _check_choice(value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{value!r} is none of {', '.join(known)}")
-
-
 def _winner(p: Array, y: Array) -> tuple[Array, Array]:
     """Confidence in the predicted winner, and the share that agrees."""
     flip = p < 0.5
@@ -225,15 +166,8 @@ def _winner(p: Array, y: Array) -> tuple[Array, Array]:
     return np.where(flip, 1 - p, p), np.where(p == 0.5, 0.5, agree)
 
 
-def _bin_from_top(c: Array, grid: int, binning: Binning) -> NDArray[np.intp]:
+def _bin_from_top(c: Array, grid: int) -> NDArray[np.intp]:
     """Bin of every confidence among `grid` bins of both orders' values, 0 the highest; equal values share one."""
-    if binning == "quantile":
-        above = len(c) - np.searchsorted(np.sort(c), c, side="right")
-        return above * grid // (2 * len(c))
     # Quotients, not linspace: a vote share k/M must round as the edge does, to lie below it.
     edges = np.arange(1, grid) / grid
     return np.minimum(grid - 1 - np.searchsorted(edges, c, side="left"), (grid - 1) // 2)
-
-
-def _gaps(curve: ReliabilityCurve) -> Array:
-    return np.abs(curve.predicted - curve.observed)

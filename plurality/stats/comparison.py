@@ -1,4 +1,4 @@
-"""Two models on the same pairs: bootstrap intervals over whole clusters (prompts, debates), and McNemar's test."""
+"""Two models on the same pairs: bootstrap intervals over whole clusters (prompts, debates)."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -62,32 +62,6 @@ def paired_cluster_bootstrap(
     estimate, values = _bootstrap(lambda rows: first(rows) - second(rows), clusters, draws, seed, level)
     p_value = min(1.0, 2.0 * min(float(np.mean(values <= 0)), float(np.mean(values >= 0))))
     return Interval(estimate, *_percentiles(values, level), p_value)
-
-
-def mcnemar(lost: int, gained: int) -> float:
-    """Chance of at least `lost` of the pairs on which two models differ, were each as likely to be lost as gained.
-
-    The exact one-sided test of McNemar (1947): P(X ≥ lost), X ~ Binomial(lost + gained, 1/2). Below 0.05 the loss of
-    accuracy is real: the one-sided 95 % confidence interval of lost / (lost + gained) lies above one half.
-
-    Args:
-        lost: pairs that only the first model has right.
-        gained: pairs that only the second model has right.
-
-    Returns:
-        The p-value, in [0, 1]; 1 where nothing was lost.
-
-    Raises:
-        ValueError: a count is negative.
-    """
-    if lost < 0 or gained < 0:
-        raise ValueError(f"counts cannot be negative: lost {lost}, gained {gained}")
-    differing = lost + gained
-    ways, term = 0, 1  # sums of binomial coefficients, as whole numbers
-    for count in range(gained + 1):
-        ways += term
-        term = term * (differing - count) // (count + 1)
-    return ways / (1 << differing)
 
 
 def _bootstrap(

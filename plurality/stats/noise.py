@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from plurality.stats._validate import Array, at_least_one, fractions
-from plurality.stats.calibration import Binning, Convention, chance_labels, reliability_curve
+from plurality.stats.calibration import chance_labels, reliability_curve
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +20,7 @@ class NoiseBand:
     """95 % quantile."""
 
 
-def reliability_band(
-    probability: ArrayLike,
-    *,
-    bins: int = 10,
-    convention: Convention = "two-sided",
-    binning: Binning = "uniform",
-    draws: int = 200,
-    seed: int = 0,
-) -> NoiseBand:
+def reliability_band(probability: ArrayLike, *, draws: int = 200, seed: int = 0) -> NoiseBand:
     """Where the observed shares of a perfectly calibrated model lie (consistency bars, Bröcker and Smith 2007).
 
     Args:
@@ -40,7 +32,6 @@ def reliability_band(
     """
     (p,) = fractions(probability=probability)
     at_least_one(draws=draws)
-    labels = chance_labels(p, draws=draws, seed=seed)
-    curves = [reliability_curve(p, label, bins=bins, convention=convention, binning=binning) for label in labels]
+    curves = [reliability_curve(p, label) for label in chance_labels(p, draws=draws, seed=seed)]
     low, high = np.quantile(np.stack([curve.observed for curve in curves]), [0.05, 0.95], axis=0)
     return NoiseBand(curves[0].predicted, low, high)

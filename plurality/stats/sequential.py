@@ -73,50 +73,15 @@ def log_capital(values: ArrayLike, *, reach: float = 1.0) -> Array:
     return total
 
 
-def p_values(values: ArrayLike, *, reach: float = 1.0) -> Array:
-    """Two-sided always-valid p-values of "every μ_i is zero", shape [..., T], never rising along T.
-
-    P(ever ≤ α) ≤ α. Twice the inverse of the larger capital so far. Arguments and errors as `log_capital`.
-    """
-    x = np.asarray(values, dtype=np.float64)
-    larger = np.maximum(log_capital(x, reach=reach), log_capital(-x, reach=reach))
-    found: Array = np.minimum(1.0, 2.0 * np.exp(-np.maximum.accumulate(larger, axis=-1)))
-    return found
-
-
-def confidence_sequence(values: ArrayLike, *, alpha: float, reach: float = 1.0) -> tuple[Array, Array]:
-    """Lower and upper bounds of the mean of the μ_i, at every t at once with probability at least 1 − α.
-
-    Holds len(STAKES) numbers a value: for thousands of long rows, test with `log_capital` instead.
-
-    Args:
-        values: shape [..., T], each row in its order of time, in [−reach, reach].
-        alpha: chance that any of the T intervals misses.
-
-    Returns:
-        Two arrays of shape [..., T], within [−reach, reach].
-
-    Raises:
-        ValueError: as `log_capital`, or alpha outside (0, 1).
-    """
-    relative = _relative(values, reach)
-    steps = np.arange(1, relative.shape[-1] + 1)
-    low, high = (
-        _lower(np.cumsum(np.log1p(side[..., None] * STAKES), axis=-2), steps, _level(alpha))
-        for side in (relative, -relative)
-    )
-    return reach * low, -reach * high
-
-
 def sequential_mean(values: ArrayLike, *, alpha: float, reach: float = 1.0) -> SequentialMean:
-    """The last interval of `confidence_sequence`, and the evidence against zero.
+    """The interval of the mean of the μ_i so far, and the evidence against zero.
 
     Args:
         values: shape [T], in their order of time, in [−reach, reach].
-        alpha: chance that the interval ever misses.
+        alpha: chance that the interval ever misses, over all T at once.
 
     Raises:
-        ValueError: as `confidence_sequence`, or more than one row.
+        ValueError: as `log_capital`, alpha outside (0, 1), or more than one row.
     """
     x = np.asarray(values, dtype=np.float64)
     if x.ndim != 1:

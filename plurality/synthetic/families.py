@@ -40,37 +40,13 @@ _TOPICS = {
     "an exam": ("Review your notes daily and solve old papers.", "Sleep well and plan an hour for each chapter."),
 }  # fmt: skip
 _FRUIT = [
-    "apples",
-    "pears",
-    "plums",
-    "grapes",
-    "figs",
-    "cherries",
-    "melons",
-    "kiwis",
-    "mangoes",
-    "peaches",
-    "lemons",
-    "limes",
-    "dates",
-    "berries",
-]
+    "apples", "pears", "plums", "grapes", "figs", "cherries", "melons", "kiwis", "mangoes", "peaches", "lemons",
+    "limes", "dates", "berries",
+]  # fmt: skip
 _TOOLS = [
-    "hammers",
-    "saws",
-    "drills",
-    "pliers",
-    "files",
-    "chisels",
-    "planes",
-    "levels",
-    "clamps",
-    "wrenches",
-    "rakes",
-    "spades",
-    "hoes",
-    "axes",
-]
+    "hammers", "saws", "drills", "pliers", "files", "chisels", "planes", "levels", "clamps", "wrenches", "rakes",
+    "spades", "hoes", "axes",
+]  # fmt: skip
 _TRIPS = ("hiking in the Alps", "diving off the coast", "a road trip alone", "a night train", "sailing for a week",
           "winter camping", "a desert tour", "cycling to the sea", "a market tour", "kayaking down a river")  # fmt: skip
 _MONEY = ("my savings", "a small bonus", "an old flat", "a first job offer", "a side business", "a loan", "a used car",

@@ -45,9 +45,6 @@ class DemoPair:
     """p*: share of the population that prefers a."""
     source: str
     kind: Kind
-    utility_a: float
-    utility_b: float
-    """Mean utility over the population."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +54,6 @@ class DemoData:
     train: Sequence[DemoPair]
     validation: Sequence[DemoPair]
     test: Sequence[DemoPair]
-
-
-@dataclass(frozen=True, slots=True)
-class DemoGroup:
-    """Several answers to one prompt, for best-of-n and RL."""
-
-    prompt: str
-    responses: tuple[str, ...]
-    true_utilities: tuple[float, ...]
-    source: str
-    kind: Kind
 
 
 def generate(config: DemoDataConfig) -> DemoData:
@@ -86,26 +72,6 @@ def generate(config: DemoDataConfig) -> DemoData:
         ]
 
     return DemoData(**{name: split(name) for name in sizes})
-
-
-def generate_groups(prompts: int, answers: int, *, seed: int) -> list[DemoGroup]:
-    """Prompts with `answers` different answers each and their true utilities."""
-    rng = random.Random(f"groups-{seed}")  # noqa: S311 - not a secret
-    population = make_population(seed=seed)
-    used: set[str] = set()
-    groups = []
-    for index in range(prompts):
-        family = FAMILIES[index % len(FAMILIES)]
-        task = _new_task(rng, family, used)
-        found: dict[str, Answer] = {}
-        for _ in range(_TRIES):
-            answer = task.answer(rng, rng.random() < 0.5)
-            found.setdefault(answer.text, answer)
-            if len(found) == answers:
-                break
-        utilities = tuple(population.mean_utility(answer.attributes) for answer in found.values())
-        groups.append(DemoGroup(task.prompt, tuple(found), utilities, family.name, family.kind))
-    return groups
 
 
 def to_row(pair: DemoPair) -> dict[str, Any]:
@@ -159,8 +125,6 @@ def _pair(
         true_preference=float(chances.mean()),
         source=family.name,
         kind=family.kind,
-        utility_a=population.mean_utility(a.attributes),
-        utility_b=population.mean_utility(b.attributes),
     )
 
 

@@ -15,7 +15,7 @@ from plurality.evaluation.plots import plot_agreement
 from plurality.evaluation.predict import Predictions, predict
 from plurality.evaluation.sample import make_sample, slices
 from plurality.synthetic.ask import ask
-from plurality.synthetic.baselines import bag_of_words_accuracy, length_only_accuracy
+from plurality.synthetic.baselines import bag_of_words, length_only, majority_accuracy
 from plurality.synthetic.encoder import DEMO_MODEL, resolve_model
 from plurality.synthetic.generate import DemoData, DemoDataConfig, generate, write_jsonl
 from plurality.training.config import TrainConfig
@@ -122,11 +122,11 @@ def _evaluate(paths: DemoPaths, rows: list[PreferenceRow], data: DemoData, say: 
     for line in _table(scores):
         say(line)
     trivial = {
-        "length alone": length_only_accuracy(data.train, data.test),
-        "bag of words": bag_of_words_accuracy(data.train, data.test),
+        "length alone": length_only(data.train, data.test),
+        "bag of words": bag_of_words(data.train, data.test),
     }
-    for text, accuracy in trivial.items():
-        say(f"   for comparison, {text}: accuracy {accuracy.majority:.3f} against the majority")
+    for text, predicted in trivial.items():
+        say(f"   for comparison, {text}: accuracy {majority_accuracy(predicted, data.test):.3f} against the majority")
     paths.report.mkdir(parents=True, exist_ok=True)
     plot_agreement(rows, predictions, paths.report / "agreement.png")
     (paths.report / "scores.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")

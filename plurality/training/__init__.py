@@ -10,7 +10,6 @@
     trainer.py     transformers.Trainer with that loss; train.py: one training run, start to end; plots.py: its curves
     lora.py        low-rank adapters, merged in the end; freeze.py: layers that keep their weights
     validation.py  held-out figures, of all and by source; reporters.py: where they go; processes.py: who speaks
-    sweep.py       runs at several learning rates, and the best of them
 
 `load`, `margins` and `targets` work without torch.
 """

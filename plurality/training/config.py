@@ -5,13 +5,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from plurality.training.errors import TrainingError
+from plurality.training.errors import TrainingError, first_problem
 from plurality.training.margins import POLICIES, MarginPolicy
 from plurality.training.targets import WITH_MARGIN, Objective, ObjectiveSpec
 
 Positive = Annotated[float, Field(gt=0)]
-Criterion = Literal["loss", "accuracy"]
-"""By what a sweep chooses."""
 
 
 def _bt_is_baseline(value: Any) -> Any:
@@ -135,7 +133,4 @@ def checked_config(**settings: Any) -> TrainConfig:
     try:
         return TrainConfig.model_validate(settings)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        message = str(first["msg"]).removeprefix("Value error, ")
-        raise TrainingError(f"{place}: {message}" if place else message) from None
+        raise TrainingError(first_problem(error)) from None

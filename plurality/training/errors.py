@@ -8,6 +8,8 @@ PluralityError
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from plurality.core.errors import PluralityError
 
 _SHOWN = 20
@@ -39,3 +41,11 @@ class TrainingError(PluralityError):
     """Training cannot start or go on like this."""
 
     code = "training_error"
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first setting that cannot be, by its name, and why."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import msgspec
 from pydantic import ValidationError
@@ -59,18 +59,30 @@ def file_digest(path: Path) -> str:
 
 def _jsonl(path: Path) -> Iterator[tuple[int, Any]]:
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                yield number, msgspec.json.decode(line)
-            except RecursionError:
-                yield number, BadRow(number, "not JSON that anybody writes: nested too deeply")
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                yield number, BadRow(number, f"not JSON: {error}")
+        yield from json_lines(file)
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
+    return ((number, _without_nulls(raw)) for number, raw in parquet_rows(path))
+
+
+def json_lines(file: IO[bytes]) -> Iterator[tuple[int, Any]]:
+    """Every line that is not blank with its number: its value, or a BadRow."""
+    return ((number, decoded(number, line)) for number, line in enumerate(file, start=1) if line.strip())
+
+
+def decoded(number: int, content: bytes) -> Any:
+    """A JSON value, or a BadRow of this number."""
+    try:
+        return msgspec.json.decode(content)
+    except RecursionError:
+        return BadRow(number, "not JSON that anybody writes: nested too deeply")
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return BadRow(number, f"not JSON: {error}")
+
+
+def parquet_rows(path: Path) -> Iterator[tuple[int, Any]]:
+    """Every row with its number; raises TrainingError where the file is damaged."""
     import pyarrow as pa  # noqa: PLC0415 - only this format needs it
     import pyarrow.parquet as pq  # noqa: PLC0415
 
@@ -83,7 +95,7 @@ def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
         for batch in table.iter_batches():
             for raw in batch.to_pylist():
                 number += 1
-                yield number, _without_nulls(raw)
+                yield number, raw
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise TrainingError(f"{path.name}: damaged after row {number} ({str(error).splitlines()[0]})") from None
 

@@ -2,19 +2,18 @@
 
     λ = argmin ‖Σ λ_k g_k‖²,  λ ≥ 0,  Σ λ_k = 1
 
-by Wolfe's algorithm (Mathematical Programming 11, 1976): an active set of points whose affine minimum is exact.
-It ends after finitely many steps at machine precision, where Frank-Wolfe only approaches. Pure numpy, float64.
-Suffixes: K points, D coordinates, S the points of the active set.
+as a nonnegative least squares problem (Lawson and Hanson 1974, ch. 23, least distance programming), whose active set
+ends after finitely many steps at machine precision, where Frank-Wolfe only approaches. float64.
+Suffixes: K points, D coordinates, R at most K of them.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import nnls
 
 Array = NDArray[np.float64]
-_ROUNDING = 8 * np.finfo(np.float64).eps
-"""A relative decrease below this is rounding. The dot product of a point with the minimum is known no better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ def min_norm_weights(point_KD: Array) -> Weights:
     if scale == 0.0:
         return Weights(np.full(len(point_KD), 1.0 / len(point_KD)), 0.0, 0.0)
     small_KR = _same_angles(point_KD.astype(np.float64) / scale)
-    weight_K = _wolfe(small_KR)
+    weight_K = _nearest(small_KR)
     return Weights(weight_K, certificate_gap(small_KR, weight_K), scale * float(np.linalg.norm(weight_K @ small_KR)))
 
 
@@ -68,64 +67,10 @@ def _same_angles(point_KD: Array) -> Array:
     return np.asarray(np.linalg.qr(point_KD.T)[1].T)
 
 
-def _wolfe(point_KD: Array) -> Array:
-    """Start at the shortest point; let the point of steepest descent enter until none brings the minimum nearer."""
-    weight_K = np.zeros(len(point_KD))
-    weight_K[int(np.argmin((point_KD**2).sum(axis=1)))] = 1.0
-    while (closer_K := _closer(point_KD, weight_K)) is not None:
-        weight_K = closer_K
-    return weight_K
-
-
-def _closer(point_KD: Array, weight_K: Array) -> Array | None:
-    """The next minimum, strictly nearer to the origin, so that no active set comes twice; None: there is none."""
-    nearest_D = weight_K @ point_KD
-    norm = float(np.linalg.norm(nearest_D))
-    descent_K = norm * norm - point_KD @ nearest_D
-    helpful_K = (descent_K > _ROUNDING * norm * np.linalg.norm(point_KD, axis=1)) & (weight_K == 0)
-    for entering in np.argsort(-descent_K):
-        if helpful_K[entering]:
-            next_K = _minor_cycle(point_KD, weight_K, int(entering))
-            if float(np.linalg.norm(next_K @ point_KD)) < norm:
-                return next_K
-    return None
-
-
-def _minor_cycle(point_KD: Array, weight_K: Array, entering: int) -> Array:
-    """Go to the affine minimum of the active set and the entering point; what comes to zero on the way leaves."""
-    weight_K = weight_K.copy()
-    active = weight_K > 0
-    active[entering] = True
-    while True:
-        chosen_S = np.flatnonzero(active)
-        target_S = _affine_minimum(point_KD[chosen_S])
-        if (target_S > 0).all():
-            weight_K[chosen_S] = target_S
-            return np.asarray(weight_K / weight_K.sum())
-        current_S = weight_K[chosen_S]
-        falling_S = np.flatnonzero(target_S <= 0)
-        step_F = current_S[falling_S] / np.maximum(current_S[falling_S] - target_S[falling_S], np.finfo(float).tiny)
-        first = falling_S[int(np.argmin(step_F))]
-        moved_S = current_S + float(step_F.min()) * (target_S - current_S)
-        moved_S[first] = 0.0
-        weight_K[chosen_S] = np.maximum(moved_S, 0.0)
-        active = weight_K > 0
-        if active.sum() == 1:
-            return active.astype(np.float64)
-
-
-def _affine_minimum(point_SD: Array) -> Array:
-    """Weights, of any sign, that sum to 1 and bring the points' combination nearest to the origin.
-
-    Least squares on the differences to the shortest point, not on their Gram matrix, whose condition is squared.
-    """
-    base = int(np.argmin((point_SD**2).sum(axis=1)))
-    others = np.delete(np.arange(len(point_SD)), base)
-    difference_ED = point_SD[others] - point_SD[base]
-    length_E = np.linalg.norm(difference_ED, axis=1)
-    length_E[length_E == 0] = 1.0
-    solution_E = np.linalg.lstsq((difference_ED / length_E[:, None]).T, -point_SD[base], rcond=None)[0]
-    weight_S = np.empty(len(point_SD))
-    weight_S[others] = solution_E / length_E
-    weight_S[base] = 1.0 - weight_S[others].sum()
-    return weight_S
+def _nearest(point_KR: Array) -> Array:
+    """λ ∝ x, where x ≥ 0 brings (Σ x_k g_k, Σ x_k) nearest to (0, 1)."""
+    system = np.vstack([point_KR.T, np.ones(len(point_KR))])
+    target = np.zeros(len(system))
+    target[-1] = 1.0
+    weight_K = nnls(system, target, maxiter=100 * len(point_KR))[0]
+    return np.asarray(weight_K / weight_K.sum())

@@ -12,7 +12,7 @@ class WireArm(Wire):
 
     name: str
     version: Annotated[str, Meta(description="An alias, or 8 or more digits of a digest.")]
-    weight: Annotated[int | list[int], Meta(description="Relative share of the units; a list is a ramp.")] = 0
+    weight: Annotated[int, Meta(description="Relative share of the units.")] = 0
     shadow: bool = False
 
 

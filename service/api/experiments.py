@@ -1,7 +1,7 @@
 """`/rm/v1/experiments`: what runs, how it goes, and with an admin key what is to run."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -19,7 +19,7 @@ from service.api.routes import decode
 from service.api.shapes import NATIVE
 from service.errors import ExperimentConflict, FeedbackDisabled, MalformedRequest, UnknownExperiment, WritesDisabled
 from service.experiments.assign import BUCKETS, counts
-from service.experiments.definition import Experiment, as_plain, continued, parse_experiment
+from service.experiments.definition import Experiment, as_plain, parse_experiment
 from service.experiments.predict import residents, votes_since
 from service.experiments.registry import DefinitionStore, Entry
 from service.experiments.reporting import ArmReport, report_on
@@ -93,8 +93,6 @@ def experiment_routes(parts: Experiments, live: Live, keys: Keys) -> RouteGroup:
             await registry.refresh()
             if problem := registry.conflict(experiment):
                 raise ExperimentConflict(problem)
-            if known := registry.entries.get(name):
-                experiment = _parsed(lambda: continued(known.experiment, experiment))
             await asyncio.to_thread(store.put, experiment)
             await registry.refresh()
         return _json(state_of(_entry(parts, name), live))
@@ -126,12 +124,8 @@ def _writable(parts: Experiments, keys: Keys, request: Request) -> DefinitionSto
 
 def _parse(name: str, body: bytes) -> Experiment:
     raw = {"name": name, **msgspec.to_builtins(decode(_PUT, body))}
-    return _parsed(lambda: parse_experiment(raw))
-
-
-def _parsed(parse: Callable[[], Experiment]) -> Experiment:
     try:
-        return parse()
+        return parse_experiment(raw)
     except ConfigurationError as error:
         raise MalformedRequest(error.message, param=error.param) from None
 
@@ -156,7 +150,7 @@ def state_of(entry: Entry, live: Live) -> dict[str, Any]:
     digests = {name: version.digest for name, version in versions.items()}
     standings = [(arm, entry.seen(arm.name, digests.get(arm.name))) for arm in experiment.arms]
     return {
-        "definition": _definition(experiment),
+        "definition": as_plain(experiment),
         "origin": entry.origin,
         "runs": entry.runs,
         "problem": entry.problem,
@@ -181,13 +175,6 @@ def _tally(tally: Tally) -> dict[str, Any]:
         "non_finite": tally.non_finite,
         "p95_s": tally.p95_s,
     }
-
-
-def _definition(experiment: Experiment) -> dict[str, Any]:
-    """As it can be put again; a ramp of one step is a number."""
-    plain = as_plain(experiment)
-    arms = [arm | {"weight": arm["weight"][0] if len(arm["weight"]) == 1 else arm["weight"]} for arm in plain["arms"]]
-    return {**plain, "arms": arms}
 
 
 def _answers(model: type[msgspec.Struct]) -> dict[int | str, dict[str, Any]]:

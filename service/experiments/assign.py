@@ -7,7 +7,7 @@ import hashlib
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 from plurality.core.errors import ConfigurationError
@@ -73,46 +73,19 @@ def arm_of(allocation: Allocation, place: int) -> str:
 
 
 def counts(allocation: Allocation) -> dict[str, int]:
-    """Buckets of each arm."""
-    found: dict[str, int] = {}
-    for entry in allocation:
-        found[entry.arm] = found.get(entry.arm, 0) + entry.stop - entry.start
-    return found
+    """Buckets of each arm that has any."""
+    return {entry.arm: entry.stop - entry.start for entry in allocation}
 
 
-def allocate(ramp: Mapping[str, Sequence[int]]) -> Allocation:
-    """The allocation after all steps of a ramp: a function of the definition alone, so that every replica agrees.
+def allocate(weights: Mapping[str, int]) -> Allocation:
+    """A range for each arm, in the order of the arms: a function of the definition alone, so that every replica agrees.
 
     Args:
-        ramp: an arm's weights, one a step; as many for each arm.
+        weights: by arm, not all 0; shares are rounded by largest remainder, ties in the order of the arms.
     """
-    allocation: Allocation = ()
-    for step in zip(*ramp.values(), strict=True):
-        allocation = reallocate(allocation, dict(zip(ramp, step, strict=True)))
-    return allocation
-
-
-def reallocate(before: Allocation, weights: Mapping[str, int]) -> Allocation:
-    """New weights by the least change: only the buckets that an arm has too many go, to those that have too few.
-
-    Args:
-        before: empty for a new experiment.
-        weights: not all 0; shares are rounded by largest remainder, ties in the order of the arms.
-    """
-    left = _apportion(weights)
-    owners: list[str | None] = [None] * BUCKETS
-    for entry in before:
-        for place in range(entry.start, entry.stop):
-            if left.get(entry.arm, 0) > 0:
-                owners[place] = entry.arm
-                left[entry.arm] -= 1
-    wanting = iter([arm for arm, count in left.items() for _ in range(count)])
-    return _ranges([owner if owner is not None else next(wanting) for owner in owners])
-
-
-def _ranges(owners: Sequence[str]) -> Allocation:
-    edges = [0, *(place for place in range(1, BUCKETS) if owners[place] != owners[place - 1]), BUCKETS]
-    return tuple(Range(start, stop, owners[start]) for start, stop in pairwise(edges))
+    shares = _apportion(weights)
+    edges = [0, *accumulate(shares.values())]
+    return tuple(Range(*edge, arm) for arm, edge in zip(shares, pairwise(edges), strict=True) if shares[arm])
 
 
 def _apportion(weights: Mapping[str, int]) -> dict[str, int]:

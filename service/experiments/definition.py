@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from plurality.core.errors import ConfigurationError
 from service.bundle.manifest import made_at
@@ -17,14 +17,6 @@ MAX_ARMS = 8
 MAX_FILE_BYTES = 2**20
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$")]
 Which = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-Weight = Annotated[int, Field(ge=0, le=10_000)]
-
-
-def _several(value: object) -> object:
-    """One weight is a ramp of one step."""
-    if isinstance(value, list | tuple):
-        return tuple(value)
-    return (value,)
 
 
 class _Closed(BaseModel):
@@ -37,9 +29,8 @@ class Arm(_Closed):
     name: Name
     version: Which
     """An alias, or 8 or more digits of a digest."""
-    weight: Annotated[tuple[Weight, ...], Field(min_length=1, max_length=64), BeforeValidator(_several)] = (0,)
-    """Share of the units, relative to the other arms'. A list is a ramp: the last is in force, and a unit changes its
-    arm only by what changed between steps. 0: by override only."""
+    weight: int = Field(default=0, ge=0, le=10_000)
+    """Share of the units, relative to the other arms'. 0: by override only."""
     shadow: bool = False
     """Scores what others have answered, where there is room; nobody is answered by it unless they name it."""
 
@@ -102,18 +93,11 @@ class Experiment(_Closed):
             raise ValueError(f"control: no arm of this name; arms: {', '.join(names)}")
         if self.control_arm.shadow:
             raise ValueError("control: a shadow arm answers nobody; choose another")
-        if any(any(arm.weight) for arm in self.shadows):
+        if any(arm.weight for arm in self.shadows):
             raise ValueError("arms: a shadow arm answers nobody: leave its weight out")
-        self._check_ramp()
+        if not any(arm.weight for arm in self.arms):
+            raise ValueError("arms: all weights are 0")
         return self
-
-    def _check_ramp(self) -> None:
-        answering = [arm for arm in self.arms if not arm.shadow]
-        steps = {len(arm.weight) for arm in answering}
-        if len(steps) > 1:
-            raise ValueError("arms: weights that are lists have one entry a step; they differ in length")
-        if not all(any(step) for step in zip(*(arm.weight for arm in answering), strict=True)):
-            raise ValueError("arms: all weights of a step are 0")
 
 
 def parse_experiment(raw: object, *, place: str = "") -> Experiment:
@@ -136,24 +120,6 @@ def parse_experiment(raw: object, *, place: str = "") -> Experiment:
         message = "an unknown key is present" if first["type"] == "extra_forbidden" else first["msg"]
         message = message.removeprefix("Value error, ")
         raise ConfigurationError(f"{key}: {message}" if key else message, param=key or None) from None
-
-
-def continued(before: Experiment, after: Experiment) -> Experiment:
-    """The later definition with the earlier one's weights as the ramp's past: units move by the least change.
-
-    Weights that are lists say their past themselves; so does whoever takes an arm away (give it weight 0 instead).
-    """
-    past = {arm.name: arm.weight for arm in before.arms if not arm.shadow}
-    now = {arm.name: arm.weight for arm in after.arms if not arm.shadow}
-    if not past.keys() <= now.keys() or any(len(weight) > 1 for weight in now.values()):
-        return after
-    steps = max(len(weight) for weight in past.values())
-    if all(past.get(name, (0,))[-1:] == weight for name, weight in now.items()):
-        now = dict.fromkeys(now, ())
-    ramp = {name: (*past.get(name, (0,) * steps), *weight) for name, weight in now.items()}
-    plain = as_plain(after)
-    arms = [arm | ({"weight": list(ramp[arm["name"]])} if arm["name"] in ramp else {}) for arm in plain["arms"]]
-    return parse_experiment({**plain, "arms": arms})
 
 
 def read_file(path: Path) -> tuple[Experiment, ...]:

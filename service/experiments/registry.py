@@ -183,8 +183,8 @@ class Registry:
             experiment, origin, revision, problem,
         ):  # fmt: skip
             return known
-        answering = {arm.name: arm.weight for arm in experiment.arms if not arm.shadow}
-        return Entry(experiment, origin, revision, allocate(answering), problem)
+        weights = {arm.name: arm.weight for arm in experiment.arms}
+        return Entry(experiment, origin, revision, allocate(weights), problem)
 
     def _announce(self, entries: Mapping[str, Entry]) -> None:
         for name, entry in entries.items():

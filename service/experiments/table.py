@@ -72,5 +72,8 @@ class DefinitionTable:
 
 
 def _current(definition: dict[str, Any]) -> dict[str, Any]:
-    """A stored definition under today's names: `tolerance` was stored as `margin` by older releases."""
+    """A stored definition as it is written today: older releases stored `tolerance` as `margin`, a weight as a list."""
+    for arm in definition.get("arms", ()):
+        if isinstance(arm["weight"], list):
+            arm["weight"] = arm["weight"][-1]
     return {"tolerance" if key == "margin" else key: value for key, value in definition.items()}

@@ -64,23 +64,14 @@ class FeedbackStore(Database):
         with self.read() as connection:
             return connection.execute(select(func.max(votes.c.number))).scalar() or 0
 
-    def votes(
-        self,
-        model: str | None = None,
-        since: float | None = None,
-        experiment: str | None = None,
-        *,
-        after: int = 0,
-        until: int | None = None,
-    ) -> Iterator[Vote]:
+    def votes(self, model: str | None = None, *, after: int = 0, until: int | None = None) -> Iterator[Vote]:
         """Yield votes ordered by (created, id) in pages, so that no transaction stays open for a slow reader.
 
         Args:
-            since: created at or after, in seconds since the epoch.
             after: the cursor of what was read before.
             until: a cursor to stop at; by default that of now.
         """
-        where = chosen(model, since, experiment, after=after, until=self.cursor() if until is None else until)
+        where = chosen(model, after=after, until=self.cursor() if until is None else until)
         return paged(self, where, (votes.c.created, votes.c.id))
 
     def by_pair(self, model: str | None = None, *, after: int = 0, until: int | None = None) -> Iterator[list[Vote]]:
@@ -92,9 +83,9 @@ class FeedbackStore(Database):
         for _, group in groupby(found, key=lambda vote: pair_key(vote.pair)):
             yield list(group)
 
-    def count(self, model: str | None = None, since: float | None = None, *, after: int = 0) -> int:
+    def count(self, model: str | None = None, *, after: int = 0) -> int:
         """How many votes."""
-        query = select(func.count()).select_from(votes).where(*chosen(model, since, after=after))
+        query = select(func.count()).select_from(votes).where(*chosen(model, after=after))
         with self.read() as connection:
             return int(connection.execute(query).scalar_one())
 

@@ -17,12 +17,7 @@ _PAIRS = 200
 
 
 def chosen(
-    model: str | None = None,
-    since: float | None = None,
-    experiment: str | None = None,
-    *,
-    after: int = 0,
-    until: int | None = None,
+    model: str | None = None, since: float | None = None, *, after: int = 0, until: int | None = None
 ) -> list[ColumnElement[bool]]:
     """The conditions of a choice of votes."""
     conditions = []
@@ -30,8 +25,6 @@ def chosen(
         conditions.append(votes.c.model == model)
     if since is not None:
         conditions.append(votes.c.created >= since)
-    if experiment is not None:
-        conditions.append(votes.c.experiment == experiment)
     if after:
         conditions.append(votes.c.number > after)
     if until is not None:

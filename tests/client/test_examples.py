@@ -68,13 +68,6 @@ def test_trl_grpo(service: str) -> None:
     assert said["metric"].startswith("plurality/")
 
 
-def test_trl_rloo(service: str) -> None:
-    """The last group's three rewards, and leave-one-out advantages."""
-    said = run("trl_rloo_reward.py", "--url", service)
-    first, second, third = numbers(said["rewards"])
-    assert numbers(said["advantages"])[0] == pytest.approx(first - (second + third) / 2, abs=1e-6)
-
-
 def test_verl(service: str, rewards: dict[str, float]) -> None:
     """Both forms give the service's rewards."""
     said = run("verl_compute_score.py", "--url", service)

@@ -47,7 +47,18 @@ ROOMS = (
 )
 """The same inside the service: its folders and its single files."""
 HTTP_ROOMS = {"service.api", "service.ui", "service.app", "service.server"}
-OFFLINE_ONLY = {"torch", "transformers", "optimum", "datasets", "onnx", "scipy", "matplotlib", "pandas", "pyarrow"}
+OFFLINE_ONLY = {
+    "torch",
+    "transformers",
+    "optimum",
+    "datasets",
+    "onnx",
+    "scipy",
+    "sklearn",
+    "matplotlib",
+    "pandas",
+    "pyarrow",
+}
 
 
 def modules(package: str, root: Path = ROOT) -> Iterator[tuple[Path, set[str]]]:

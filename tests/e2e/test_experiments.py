@@ -77,7 +77,7 @@ def test_weights_move_only_what_changed(published_two: Path, tmp_path: Path) -> 
         environment.setenv("PLURALITY_EXPERIMENTS__POLL_INTERVAL_S", "0.05")
         with serving(published_two) as served:
             before = arms_of(served)
-            file.write_text(YAML.format(current="[90, 50]", new="[10, 50]"))
+            file.write_text(YAML.format(current=50, new=50))
             served.read_until("experiment_defined")
             after = arms_of(served)
             assert {(before[prompt], after[prompt]) for prompt in before} == {

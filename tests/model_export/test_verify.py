@@ -1,13 +1,14 @@
 """The fidelity gates, at their edges."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from model_export.errors import FidelityError
-from model_export.verify import ACCURACY_LOSS, FP32_TOLERANCE, SIGNIFICANCE, Measured, check_fidelity
-from plurality.stats import mcnemar
+from model_export.verify import ACCURACY_LOSS, FP32_TOLERANCE, SIGNIFICANCE, Measured, check_fidelity, mcnemar
 from service.bundle.calibrate import sigmoid
 from service.bundle.manifest import Precision
 
@@ -91,6 +92,13 @@ def test_a_harmless_version_is_seldom_refused(pairs: int, flips: float, seed: in
         net = 2 * lost - int(changed)
         refused.append(net > ACCURACY_LOSS * pairs and mcnemar(lost, int(changed) - lost) < SIGNIFICANCE)
     assert np.mean(refused) <= SIGNIFICANCE + 4 * np.sqrt(SIGNIFICANCE * (1 - SIGNIFICANCE) / 400)
+
+
+@given(st.integers(0, 2000), st.integers(0, 2000))
+def test_mcnemar_is_the_exact_binomial(lost: int, gained: int) -> None:
+    """As counted in whole numbers, however many pairs differ; 1 where nothing was lost."""
+    ways = sum(math.comb(lost + gained, count) for count in range(gained + 1))
+    assert mcnemar(lost, gained) == pytest.approx(ways / 2 ** (lost + gained), rel=1e-9, abs=1e-300)
 
 
 def test_the_change_of_probability() -> None:

@@ -7,14 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import msgspec
-
 from plurality.training.errors import BadRow, DataError, TrainingError
+from plurality.training.load import decoded, json_lines, parquet_rows
 from plurality.training.loaders.collect import Record
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
-FILE = "_file"
-"""Field that `read_folder` adds: which file a record is of."""
 _LONGEST_FIELD = 100_000_000
 """Characters of one CSV field; Python's default of 131,072 is shorter than some articles."""
 
@@ -31,7 +28,7 @@ def read_records(path: Path) -> list[Record]:
         raise TrainingError(f"{path.name}: expected {', '.join(SUFFIXES)} (all but the last may end in .gz)")
     if not path.is_file():
         raise TrainingError(f"{path}: no such file")
-    readers = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".parquet": _parquet}
+    readers = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".parquet": parquet_rows}
     try:
         records = [_object(number, raw) for number, raw in readers[kind](path)]
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
@@ -43,15 +40,6 @@ def read_records(path: Path) -> list[Record]:
     return [record for record in records if not isinstance(record, BadRow)]
 
 
-def read_folder(folder: Path, names: tuple[str, ...]) -> list[Record]:
-    """The records of several files of one set; each record also tells its file in `_file`.
-
-    Raises:
-        TrainingError: as `read_records`, naming the file that is missing.
-    """
-    return [{FILE: name} | dict(record) for name in names for record in read_records(folder / name)]
-
-
 def _object(number: int, raw: Any) -> Record | BadRow:
     if isinstance(raw, dict | BadRow):
         return raw
@@ -60,46 +48,22 @@ def _object(number: int, raw: Any) -> Record | BadRow:
 
 def _jsonl(path: Path) -> Iterator[tuple[int, Any]]:
     with _open(path) as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield number, _decoded(number, line)
+        yield from json_lines(file)
 
 
 def _json(path: Path) -> Iterator[tuple[int, Any]]:
     with _open(path) as file:
-        content = _decoded(1, file.read())
+        content = decoded(1, file.read())
     if isinstance(content, list):
         yield from enumerate(content, start=1)
     else:
         yield 1, content if isinstance(content, BadRow) else BadRow(1, "not a list of objects")
 
 
-def _decoded(number: int, content: bytes) -> Any:
-    try:
-        return msgspec.json.decode(content)
-    except RecursionError:
-        return BadRow(number, "not JSON that anybody writes: nested too deeply")
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return BadRow(number, f"not JSON: {error}")
-
-
 def _csv(path: Path) -> Iterator[tuple[int, Any]]:
     csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_FIELD))
     with io.TextIOWrapper(_open(path), encoding="utf-8-sig", newline="") as text:
         yield from enumerate(csv.DictReader(text), start=1)
-
-
-def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
-    import pyarrow as pa  # noqa: PLC0415 - only this format needs it
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
-    try:
-        number = 0
-        for batch in pq.ParquetFile(path).iter_batches():
-            for number, raw in enumerate(batch.to_pylist(), start=number + 1):  # noqa: B020 - goes on counting
-                yield number, raw
-    except pa.ArrowException as error:
-        raise TrainingError(f"{path.name}: not a whole Parquet file ({str(error).splitlines()[0]})") from None
 
 
 def _open(path: Path) -> IO[bytes]:

@@ -46,8 +46,8 @@ class Plan:
     dataset: DataSet
     output: Path
     origin: Origin = field(default_factory=Origin)
-    shares: Shares | None = None
-    """Of train, validation and test; None: the set's own default."""
+    shares: Shares = (0.9, 0.05, 0.05)
+    """Of train, validation and test."""
     seed: int = 0
     ties: Ties = "keep"
     label: Label = "as-given"
@@ -130,9 +130,9 @@ def _parts(plan: Plan, pool: Loaded, test: Loaded, account: _Account) -> dict[st
 
 def shares_of(plan: Plan, *, official: bool) -> Shares:
     """The shares; with an official test split, test's share of the rest is nothing."""
-    train, validation, test = plan.shares or plan.dataset.shares
+    train, validation, _ = plan.shares
     if not official:
-        return train, validation, test
+        return plan.shares
     if train + validation <= 0:
         raise TrainingError("with an official test split, train or validation needs a share")
     return train / (train + validation), validation / (train + validation), 0.0

@@ -11,19 +11,13 @@ from typing import Any, Protocol
 
 from plurality.training.errors import TrainingError
 from plurality.training.loaders import (  # fmt: skip
-    alpaca,
-    coalign,
-    dsp,
-    finegrained,
     gptj,
     hh,
     oasst,
     prism,
     summarize,
     trl,
-    ukp,
     ultrafeedback,
-    vicuna,
     webgpt,
 )
 from plurality.training.loaders.collect import Loaded, Record
@@ -38,52 +32,33 @@ class Rows(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
-    """Where a set is under $PREFERENCE_DATA."""
-
-    name: str
-    files: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class DataSet:
     """One set."""
 
     name: str
     rows: Rows
-    origin: Hub | Folder | None
+    origin: Hub | None
     license: str
     judged: str
     pairs: str
     """About how many, for the list."""
     caution: str = ""
-    shares: tuple[float, float, float] = (0.9, 0.05, 0.05)
 
     @property
     def needs(self) -> str:
         """What must be there to prepare it."""
-        if self.origin is None:
-            return "--from FILE"
-        if isinstance(self.origin, Hub):
-            return f"hub {self.origin.name}, or --from FILE"
-        return f"$PREFERENCE_DATA/{self.origin.name}"
+        return f"hub {self.origin.name}, or --from FILE" if self.origin else "--from FILE"
 
 
 def _hub(name: str, rows: Callable[..., Loaded], hub: Hub, **about: Any) -> DataSet:
     return DataSet(name, rows, hub, **about)
 
 
-def _folder(name: str, rows: Callable[..., Loaded], folder: str, *files: str, **about: Any) -> DataSet:
-    return DataSet(name, rows, Folder(folder, files), **about)
-
-
 _HH = {"license": "MIT", "judged": "1 human", "caution": "offensive red-team dialogue"}
 _ULTRA = {"license": "MIT", "judged": "GPT-4 ratings", "pairs": "380,000"}
 _OASST = {"license": "Apache-2.0", "judged": "humans, ranks merged"}
-_DSP = {"license": "CC-BY-NC-4.0"}
-_ALL_TEST = (0.0, 0.0, 1.0)
 
-HUB_SETS = (
+_SETS = (
     _hub("hh-rlhf", hh.rows, Hub("Anthropic/hh-rlhf", test="test"), pairs="169,000", **_HH),
     _hub("hh-rlhf-helpful", hh.rows, Hub("Anthropic/hh-rlhf", data_dir="helpful-base", test="test"),
          pairs="46,000", **_HH),
@@ -117,46 +92,7 @@ HUB_SETS = (
             "any set of the hub with these columns: give ORG/NAME instead of a name"),
 )  # fmt: skip
 
-LOCAL_SETS = (
-    _folder("hh-rlhf-harmless-test", hh.rows, "hh-rlhf-harmless-base", "test.jsonl.gz", pairs="2,300", **_HH),
-    _folder("dsp-helpful", dsp.helpful_rows, "dsp-general-preferences", "helpful.test.json.gz",
-            judged="1 human", pairs="2,350", caution="75 prompts are AlpacaEval's helpful_base", **_DSP),
-    _folder("dsp-webgpt", dsp.webgpt_rows, "dsp-general-preferences", "webgpt.test.json.gz",
-            judged="1 human, graded", pairs="900", **_DSP),
-    *(
-        _folder(f"dsp-{domain}", partial(dsp.domain_rows, domain=domain), "dsp-general-preferences",
-                "domain_specific_preference.test.json.gz", judged="nobody: by construction", pairs="2,640",
-                caution="the four domains contradict each other; never mix them", **_DSP)
-        for domain in ("academy", "business", "entertainment", "literature")
-    ),
-    _folder("finegrained-qa", finegrained.rows, "finegrained-qa-feedback", "dev_feedback.json.gz",
-            license="Apache-2.0", judged="1 human", pairs="3,000", caution="six pairs of one question"),
-    _folder("oasst1-sample", oasst.rows, "open-assistant-sample", "en_100_tree.jsonl.gz", pairs="750", **_OASST),
-    _folder("ukpconvarg1", ukp.rows, "ukpconvarg1", "UKPConvArg1-full.jsonl.gz",
-            license="CC-BY-4.0", judged="5 humans", pairs="16,900", shares=(0.6, 0.2, 0.2),
-            caution="arguments, not LLM answers; split by debate, of which there are 16"),
-    _folder("alpaca-eval", alpaca.rows, "alpaca-eval-judges", "multi_judge_same_pairs.jsonl.gz",
-            license="CC-BY-NC-4.0", judged="2-3 GPT-4 judges", pairs="6,470",
-            caution="output_1 is always the baseline; category vicuna = vicuna80's prompts, helpful_base = HH's"),
-    _folder("alpacafarm-gpt4", alpaca.rows, "alpacafarm-crossann-gpt4-seeds",
-            *(f"gpt4_{b}.annotations_seed{seed}.json.gz" for b in ("b1", "b5") for seed in range(4)),
-            license="CC-BY-NC-4.0", judged="8 runs of GPT-4", pairs="650"),
-    _folder("vicuna80", vicuna.rows, "vicuna80-human-votes",
-            "questions.jsonl.gz", "generations.jsonl.gz", "human_votes.jsonl.gz",
-            license="MIT; answers under their providers' terms", judged="3 humans", pairs="2,240",
-            shares=_ALL_TEST,
-            caution="80 prompts, all test: the log length ratio correlates 0.58 with the votes"),
-    _folder("vicuna80-judges", vicuna.judge_rows, "vicuna80-human-votes",
-            "questions.jsonl.gz", "generations.jsonl.gz", "llm_judge_ratings.jsonl.gz",
-            license="MIT; answers and reviews under their providers' terms", judged="1-5 LLM judges, both orders",
-            pairs="2,560", shares=_ALL_TEST, caution="the pairs of vicuna80, and those with claude; all test"),
-    _folder("community-alignment", coalign.rows, "community-alignment-pairs", "coalign-pairs.csv.gz",
-            license="CC-BY-4.0", judged="3-27 humans", pairs="1,330",
-            shares=_ALL_TEST,
-            caution="best of four, not A/B; all test; six pairs of one prompt are not independent"),
-)  # fmt: skip
-
-SETS = {entry.name: entry for entry in (*HUB_SETS, *LOCAL_SETS)}
+SETS = {entry.name: entry for entry in _SETS}
 
 
 def find(name: str) -> DataSet:

@@ -1,4 +1,4 @@
-"""A set's records, from wherever they can be had: the hub, local copies, or the folder of $PREFERENCE_DATA."""
+"""A set's records, from the hub or from local copies."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,9 +7,9 @@ from typing import Any
 from plurality.training.errors import TrainingError
 from plurality.training.load import file_digest
 from plurality.training.loaders.collect import Record
-from plurality.training.loaders.files import SUFFIXES, read_folder, read_records
+from plurality.training.loaders.files import SUFFIXES, read_records
 from plurality.training.loaders.hub import Hub, fetch
-from plurality.training.loaders.registry import DataSet, Folder
+from plurality.training.loaders.registry import DataSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,6 @@ class Origin:
     """Local copies of the set's own records."""
     test_files: tuple[Path, ...] = ()
     """Local copies of its official test split."""
-    root: Path | None = None
-    """$PREFERENCE_DATA."""
     hub_train: str | None = None
     hub_test: str | None = None
 
@@ -49,10 +47,8 @@ def read(dataset: DataSet, origin: Origin) -> Source:
         return _local(origin)
     if origin.test_files:
         raise TrainingError("--test-from needs --from: give the training records as a file too")
-    if isinstance(dataset.origin, Hub):
+    if dataset.origin is not None:
         return _from_hub(dataset, dataset.origin, origin)
-    if isinstance(dataset.origin, Folder):
-        return _from_folder(dataset, dataset.origin, origin.root)
     raise TrainingError(
         f"{dataset.name} needs --from FILE ({', '.join(SUFFIXES)}); for a set of the hub give its ORG/NAME as the name"
     )
@@ -76,16 +72,3 @@ def _from_hub(dataset: DataSet, hub: Hub, origin: Origin) -> Source:
     pool = fetch(hub, hub.train, cure=cure)
     test = fetch(hub, hub.test, cure=cure) if hub.test else []
     return Source(pool, test, {"hub": hub.name, "split": hub.train, "test_split": hub.test})
-
-
-def _from_folder(dataset: DataSet, folder: Folder, root: Path | None) -> Source:
-    if root is None:
-        raise TrainingError(
-            f"{dataset.name} is read from a folder: set PREFERENCE_DATA (or --data-root) to the folder that holds "
-            f"{folder.name}/, or give a copy of its records with --from"
-        )
-    where = root / folder.name
-    if missing := [name for name in folder.files if not (where / name).is_file()]:
-        raise TrainingError(f"{where} lacks {', '.join(missing)}; see the README beside the sets, or use --from FILE")
-    described = [{"file": f"{folder.name}/{name}", "sha256": file_digest(where / name)} for name in folder.files]
-    return Source(read_folder(where, folder.files), [], {"files": described, "test_files": []})

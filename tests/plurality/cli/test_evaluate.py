@@ -72,7 +72,7 @@ def test_two_models_with_votes(store: Path, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     for line in ("Table 1", "Table 2", "webgpt (12)*", "All ID (24)*", "prism (12)*", "All OOD (12)*", "All (36)",
                  "Multiple Correct (", "Single Correct, ID (", "Indistinguishable (9)*", "noise floor", "even odds",
-                 "36 pairs by 3 annotators", "is not calibrated", "Williams' test"):  # fmt: skip
+                 "36 pairs by 3 annotators", "is not calibrated", "paired bootstrap over prompts"):  # fmt: skip
         assert line in done.stdout, line
     found = json.loads((report / "results.json").read_text())
     one, two = (next(s for s in m["slices"] if s["name"] == "All") for m in found["models"])

@@ -31,7 +31,7 @@ def test_length_finds_the_share() -> None:
 
 
 def test_fit_is_the_penalized_optimum() -> None:
-    """Newton's method reaches the optimum that a general minimizer finds, whatever the unit of a feature."""
+    """The fit reaches the optimum that a general minimizer finds, whatever the unit of a feature."""
     rng = np.random.default_rng(0)
     x: Array = rng.normal(size=(80, 3))
     y = (rng.random(80) < 1 / (1 + np.exp(-x @ [1.0, -2.0, 0.0]))).astype(np.float64)

@@ -1,11 +1,10 @@
-"""Paired differences by prompt, and Williams' test."""
+"""Paired differences by prompt."""
 
 import numpy as np
 import pytest
 
 from plurality.evaluation.compare import Comparison, compare
 from plurality.evaluation.sample import Slice, make_sample
-from plurality.stats import williams
 from plurality.stats.paired import Resampling
 from tests.plurality.evaluation.synthetic import make_rows, population_sample, population_shares, tempered
 
@@ -28,20 +27,16 @@ def test_oracle_beats_the_wrong_temperature() -> None:
     assert estimate == pytest.approx(-np.mean(np.abs(wrong - SHARES)))
     assert low < estimate < high < 0
     assert (found.first, found.other) == ("wrong", "oracle")
-    assert found.williams == williams(SHARES, wrong, SHARES)
 
 
 def test_turned_round() -> None:
-    """Exchanging the two turns every difference, its interval and t round."""
+    """Exchanging the two turns every difference, and its interval round."""
     a, b = (np.clip(SHARES + np.random.default_rng(i).normal(0, 0.2, 120), 0, 1) for i in (1, 2))
     sample = population_sample(SHARES)
     forward, backward = (compare(sample, ALL, ("x", x), ("y", y), Resampling(50)) for x, y in ((a, b), (b, a)))
     for statistic in ("pearson", "l1", "accuracy", "ece"):
         estimate, low, high = difference(forward, statistic)
         assert difference(backward, statistic) == pytest.approx((-estimate, -high, -low), abs=1e-12)
-    assert forward.williams is not None
-    assert backward.williams is not None
-    assert forward.williams.t == pytest.approx(-backward.williams.t)
 
 
 def test_what_has_no_value_is_left_out() -> None:
@@ -49,12 +44,9 @@ def test_what_has_no_value_is_left_out() -> None:
     even = np.full(120, 0.5)
     found = compare(population_sample(SHARES), ALL, ("even", even), ("oracle", SHARES), Resampling(20))
     assert [entry.statistic for entry in found.differences] == ["l1", "accuracy", "ece"]
-    assert found.williams is None
-    assert "constant" in str(found.williams_note)
     unknown = make_sample(make_rows(SHARES, true_preference=lambda _: None))
     labels_only = compare(unknown, ALL, ("even", even), ("oracle", SHARES), Resampling(20))
     assert [entry.statistic for entry in labels_only.differences] == ["accuracy", "ece"]
-    assert labels_only.williams_note == "no pair has a known p*"
 
 
 def test_one_prompt() -> None:

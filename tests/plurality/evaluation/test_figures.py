@@ -55,9 +55,9 @@ def test_oracle() -> None:
     """Who says p* itself: correlations 1, every distance to people 0, majority always right."""
     shares = population_shares(200)
     found = figures(population_sample(shares), shares)
-    for name in ("pearson", "spearman", "disagreement_spearman", "majority_accuracy"):
+    for name in ("pearson", "majority_accuracy"):
         assert people(found, name) == pytest.approx(1, abs=1e-12)
-    for name in ("l1", "brier_soft", "kl", "ece_soft"):
+    for name in ("l1", "ece_soft"):
         assert people(found, name) == pytest.approx(0, abs=1e-9)
 
 
@@ -66,19 +66,16 @@ def test_oracle_against_exact_labels() -> None:
     shares, labels = exact_labels(SHARES)
     found = figures(population_sample(shares, labels), shares)
     p = np.array(SHARES)
-    for name in ("ece", "ece_confidence", "ace", "mce"):
+    for name in ("ece", "ece_confidence"):
         assert label(found, name) == pytest.approx(0, abs=1e-12)
     assert label(found, "brier") == pytest.approx(np.mean(p * (1 - p)), abs=1e-12)
     assert label(found, "nll") == pytest.approx(-np.mean(p * np.log(p) + (1 - p) * np.log(1 - p)), abs=1e-12)
     assert label(found, "accuracy") == pytest.approx(np.mean(np.maximum(p, 1 - p)), abs=1e-12)
-    parts = found.brier_parts
-    assert parts.reliability == pytest.approx(0, abs=1e-12)
-    assert parts.uncertainty - parts.resolution == pytest.approx(np.mean(p * (1 - p)), abs=1e-12)
 
 
 @pytest.mark.parametrize("power", [0.5, 2.0, 3.0])
 def test_temperature_shift(power: float) -> None:
-    """A wrong temperature moves q to σ(power · logit q): L1, ECE and Brier's excess are that distance, ranks stay."""
+    """A wrong temperature moves q to σ(power · logit q): L1, ECE and Brier's excess are that distance."""
     shares, labels = exact_labels([0.2, 0.8])
     p = tempered(shares, power)
     found = figures(population_sample(shares, labels), p)
@@ -86,10 +83,7 @@ def test_temperature_shift(power: float) -> None:
     assert people(found, "l1") == pytest.approx(shift, abs=1e-12)
     assert label(found, "ece") == pytest.approx(shift, abs=1e-12)
     assert label(found, "brier") == pytest.approx(0.16 + shift**2, abs=1e-12)
-    assert found.brier_parts.reliability == pytest.approx(shift**2, abs=1e-12)
     assert label(found, "accuracy") == pytest.approx(0.8)
-    wide = population_shares(300)
-    assert people(figures(population_sample(wide), tempered(wide, power)), "spearman") == pytest.approx(1)
 
 
 def test_constant_predictor() -> None:
@@ -98,7 +92,6 @@ def test_constant_predictor() -> None:
     found = figures(population_sample(np.full(10, 0.6), labels), np.full(10, 0.7))
     assert label(found, "ece") == pytest.approx(0.1)
     assert label(found, "nll") == pytest.approx(-0.6 * np.log(0.7) - 0.4 * np.log(0.3))
-    assert people(found, "kl") == pytest.approx(0.6 * np.log(0.6 / 0.7) + 0.4 * np.log(0.4 / 0.3))
     assert found.people["pearson"].estimate is None
     assert "constant" in str(found.people["pearson"].note)
 
@@ -110,7 +103,6 @@ def test_antisymmetric_predictor() -> None:
     assert people(found, "pearson") == pytest.approx(-1)
     assert people(found, "l1") == pytest.approx(np.mean(np.abs(1 - 2 * shares)))
     assert people(found, "majority_accuracy") == 0
-    assert people(found, "disagreement_spearman") == pytest.approx(1)
 
 
 def test_sampled_labels() -> None:

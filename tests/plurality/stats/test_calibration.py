@@ -1,7 +1,6 @@
 """Tests of plurality/stats/calibration.py."""
 
 import math
-from collections.abc import Callable
 from typing import Any, get_args
 
 import numpy as np
@@ -9,15 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plurality.stats import ace, brier, ece, ece_noise_floor, l1, mce, nll, reliability_curve
+from plurality.stats import brier, ece, ece_noise_floor, l1, nll, reliability_curve
 from plurality.stats._validate import Array
-from plurality.stats.calibration import Binning, Convention
+from plurality.stats.calibration import Convention
 from tests.plurality.stats.strategies import dyadic, pairs, steady, votes
 
 conventions = st.sampled_from(get_args(Convention))
-binnings = st.sampled_from(get_args(Binning))
 counts = st.integers(1, 12)
-errors = st.sampled_from([ece, ace, mce])
 
 
 def _population(size: int, seed: int = 0) -> tuple[Array, Array]:
@@ -38,13 +35,11 @@ def _two_sided_by_hand(p: Array, y: Array, bins: int) -> float:
 
 
 @steady
-@given(pairs(), counts, binnings, errors)
-def test_two_sided_is_confidence_with_half_the_bins(
-    rows: tuple[Array, Array], half: int, binning: Binning, error: Callable[..., float]
-) -> None:
-    """With an even M the two-sided errors equal the confidence errors with M/2 bins, also on the edges."""
-    two_sided = error(*rows, bins=2 * half, convention="two-sided", binning=binning)
-    confidence = error(*rows, bins=half, convention="confidence", binning=binning)
+@given(pairs(), counts)
+def test_two_sided_is_confidence_with_half_the_bins(rows: tuple[Array, Array], half: int) -> None:
+    """With an even M the two-sided error equals the confidence error with M/2 bins, also on the edges."""
+    two_sided = ece(*rows, bins=2 * half, convention="two-sided")
+    confidence = ece(*rows, bins=half, convention="confidence")
     assert two_sided == pytest.approx(confidence, abs=1e-12)
 
 
@@ -63,8 +58,6 @@ def test_by_hand() -> None:
     assert curve.observed == pytest.approx([0.0, 0.5])
     assert curve.count.tolist() == [1, 2]
     assert ece(p, y, bins=2, convention="confidence") == pytest.approx((0.6 + 2 * 0.35) / 3)
-    assert ace(p, y, bins=2, convention="confidence") == pytest.approx((0.6 + 0.35) / 2)
-    assert mce(p, y, bins=2, convention="confidence") == pytest.approx(0.6)
 
 
 def test_edges_are_closed_above() -> None:
@@ -89,66 +82,48 @@ def test_even_odds_are_never_wrong(convention: Convention) -> None:
         assert ece([0.5, 0.5], [label, label], convention=convention) == 0
 
 
-def test_quantile_bins_hold_equal_counts() -> None:
-    """Distinct predictions fall into quantile bins of equal count; equal ones are never parted."""
-    p, y = _population(400)
-    assert set(reliability_curve(p, y, bins=8, convention="confidence", binning="quantile").count) == {50}
-    assert set(reliability_curve(p, y, bins=8, binning="quantile").count) == {100}
-    assert reliability_curve([0.8] * 9, [1] * 9, bins=4, convention="confidence", binning="quantile").count == [9]
-
-
 @steady
-@given(pairs(dyadic), counts, conventions, binnings, errors)
-def test_the_order_within_a_pair_does_not_matter(
-    rows: tuple[Array, Array], bins: int, convention: Convention, binning: Binning, error: Callable[..., float]
-) -> None:
-    """Writing (b, a) for (a, b) in any of the pairs leaves the errors as they are."""
+@given(pairs(dyadic), counts, conventions)
+def test_the_order_within_a_pair_does_not_matter(rows: tuple[Array, Array], bins: int, convention: Convention) -> None:
+    """Writing (b, a) for (a, b) in any of the pairs leaves the error as it is."""
     p, y = rows
     swap = np.random.default_rng(0).random(len(p)) < 0.5
     swapped = np.where(swap, 1 - p, p), np.where(swap, 1 - y, y)
-    options: dict[str, Any] = {"bins": bins, "convention": convention, "binning": binning}
-    assert error(*swapped, **options) == pytest.approx(error(p, y, **options), abs=1e-12)
+    options: dict[str, Any] = {"bins": bins, "convention": convention}
+    assert ece(*swapped, **options) == pytest.approx(ece(p, y, **options), abs=1e-12)
 
 
 @steady
-@given(pairs(), counts, conventions, binnings, errors)
-def test_the_order_of_rows_does_not_matter(
-    rows: tuple[Array, Array], bins: int, convention: Convention, binning: Binning, error: Callable[..., float]
-) -> None:
-    """Shuffled rows give the same errors."""
+@given(pairs(), counts, conventions)
+def test_the_order_of_rows_does_not_matter(rows: tuple[Array, Array], bins: int, convention: Convention) -> None:
+    """Shuffled rows give the same error."""
     p, y = rows
     shuffle = np.random.default_rng(1).permutation(len(p))
-    options: dict[str, Any] = {"bins": bins, "convention": convention, "binning": binning}
-    assert error(p[shuffle], y[shuffle], **options) == pytest.approx(error(p, y, **options), abs=1e-12)
+    options: dict[str, Any] = {"bins": bins, "convention": convention}
+    assert ece(p[shuffle], y[shuffle], **options) == pytest.approx(ece(p, y, **options), abs=1e-12)
 
 
 @steady
-@given(pairs(), counts, conventions, binnings)
-def test_bounds(rows: tuple[Array, Array], bins: int, convention: Convention, binning: Binning) -> None:
-    """0 ≤ ECE ≤ MCE ≤ 1, 0 ≤ ACE ≤ MCE, and ECE ≤ L1: averaging in bins can only cancel."""
-    options: dict[str, Any] = {"bins": bins, "convention": convention, "binning": binning}
-    worst = mce(*rows, **options)
-    assert 0 <= ece(*rows, **options) <= min(worst, l1(*rows)) + 1e-12
-    assert 0 <= ace(*rows, **options) <= worst + 1e-12
-    assert worst <= 1
+@given(pairs(), counts, conventions)
+def test_bounds(rows: tuple[Array, Array], bins: int, convention: Convention) -> None:
+    """0 ≤ ECE ≤ L1 ≤ 1: averaging in bins can only cancel."""
+    assert 0 <= ece(*rows, bins=bins, convention=convention) <= l1(*rows) + 1e-12 <= 1 + 1e-12
 
 
 @steady
-@given(pairs(), counts, conventions, binnings, errors)
-def test_perfect_predictions_have_no_error(
-    rows: tuple[Array, Array], bins: int, convention: Convention, binning: Binning, error: Callable[..., float]
-) -> None:
+@given(pairs(), counts, conventions)
+def test_perfect_predictions_have_no_error(rows: tuple[Array, Array], bins: int, convention: Convention) -> None:
     """Labels equal to the predictions, soft or hard, give 0."""
     p, _ = rows
-    assert error(p, p, bins=bins, convention=convention, binning=binning) == pytest.approx(0, abs=1e-12)
+    assert ece(p, p, bins=bins, convention=convention) == pytest.approx(0, abs=1e-12)
     assert brier(p, p) == l1(p, p) == 0
 
 
 @steady
-@given(pairs(), conventions, binnings)
-def test_the_curve_accounts_for_every_pair(rows: tuple[Array, Array], convention: Convention, binning: Binning) -> None:
+@given(pairs(), conventions)
+def test_the_curve_accounts_for_every_pair(rows: tuple[Array, Array], convention: Convention) -> None:
     """Counts add up to the pairs (twice the pairs, two-sided) and predictions do not fall."""
-    curve = reliability_curve(*rows, convention=convention, binning=binning)
+    curve = reliability_curve(*rows, convention=convention)
     assert curve.count.sum() == len(rows[0]) * (2 if convention == "two-sided" else 1)
     assert (np.diff(curve.predicted) >= -1e-12).all()  # 1/2 and its other order lie in two bins
     assert (curve.count > 0).all()
@@ -167,20 +142,17 @@ def test_winner_only_is_another_figure() -> None:
     assert ece(of_the_winner, np.ones(len(p))) == pytest.approx(ece(p, y), abs=1e-12)
 
 
-@pytest.mark.parametrize("convention", get_args(Convention))
-@pytest.mark.parametrize("binning", get_args(Binning))
-def test_perfect_calibration_lies_within_the_floor(convention: Convention, binning: Binning) -> None:
+def test_perfect_calibration_lies_within_the_floor() -> None:
     """About 90 % of perfectly calibrated samples lie between the floor's quantiles, a miscalibrated one above."""
-    options: dict[str, Any] = {"convention": convention, "binning": binning}
     p, _ = _population(500)
-    floor = ece_noise_floor(p, draws=400, seed=1, **options)
+    floor = ece_noise_floor(p, draws=400, seed=1)
     assert 0 < floor.low < floor.mean < floor.high
     rng = np.random.default_rng(2)
-    found = [ece(p, (rng.random(500) < p).astype(float), **options) for _ in range(400)]
+    found = [ece(p, (rng.random(500) < p).astype(float)) for _ in range(400)]
     assert np.mean((floor.low <= np.array(found)) & (np.array(found) <= floor.high)) == pytest.approx(0.9, abs=0.06)
     overconfident = p**3 / (p**3 + (1 - p) ** 3)
     label = (rng.random(500) < p).astype(float)
-    assert ece(overconfident, label, **options) > ece_noise_floor(overconfident, draws=50, **options).high
+    assert ece(overconfident, label) > ece_noise_floor(overconfident, draws=50).high
 
 
 def test_the_floor_at_150_pairs_is_that_of_the_notes() -> None:
@@ -235,16 +207,13 @@ def test_small_probabilities_keep_their_precision() -> None:
     [
         ({"bins": 0}, "bins must be at least 1"),
         ({"convention": "winner-only"}, "'winner-only' is none of two-sided, confidence"),
-        ({"binning": "equal"}, "'equal' is none of uniform, quantile"),
     ],
 )
 def test_unknown_options_are_refused(options: dict[str, Any], cause: str) -> None:
     """A mistyped option is an error, not the other convention."""
-    for error in (ece, ace, mce, reliability_curve):
+    for error in (ece, reliability_curve):
         with pytest.raises(ValueError, match=cause):
             error([0.5], [1.0], **options)
-    with pytest.raises(ValueError, match=cause):
-        ece_noise_floor([0.5], **options)
 
 
 def test_the_floor_needs_a_draw() -> None:

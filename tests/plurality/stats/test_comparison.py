@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
 
-from plurality.stats import Interval, UndefinedStatistic, cluster_bootstrap, mcnemar, paired_cluster_bootstrap, pearson
+from plurality.stats import Interval, UndefinedStatistic, cluster_bootstrap, paired_cluster_bootstrap, pearson
 from plurality.stats._validate import Array
 from plurality.stats.comparison import Rows, Statistic
 from tests.plurality.stats.strategies import steady
@@ -167,25 +166,3 @@ def test_bad_options_are_refused(clusters: list[int], options: dict[str, Any], c
         cluster_bootstrap(statistic, clusters, **options)
     with pytest.raises(ValueError, match=cause):
         paired_cluster_bootstrap(statistic, statistic, clusters, **options)
-
-
-@given(st.integers(0, 40), st.integers(0, 40))
-def test_mcnemar_is_the_exact_binomial(lost: int, gained: int) -> None:
-    """As scipy's one-sided binomial test of one half."""
-    expected = binomtest(lost, lost + gained, alternative="greater").pvalue if lost + gained else 1.0
-    assert mcnemar(lost, gained) == pytest.approx(expected, rel=1e-9)
-
-
-@given(st.integers(0, 2000), st.integers(0, 2000))
-def test_mcnemar_grows_with_what_is_gained(lost: int, gained: int) -> None:
-    """More losses make it smaller, more gains larger, and it is 1 where nothing was lost."""
-    p_value = mcnemar(lost, gained)
-    assert 0 <= p_value <= 1
-    assert mcnemar(lost + 1, gained) <= p_value <= mcnemar(lost, gained + 1)
-    assert mcnemar(0, gained) == 1
-
-
-def test_mcnemar_refuses_negative_counts() -> None:
-    """A count below zero is an error that names both."""
-    with pytest.raises(ValueError, match="lost -1, gained 2"):
-        mcnemar(-1, 2)

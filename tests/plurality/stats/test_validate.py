@@ -12,12 +12,9 @@ TWO_VECTORS: list[Callable[[list[float], list[float]], object]] = [
     stats.pairwise_accuracy,
     stats.reliability_curve,
     stats.ece,
-    stats.ace,
-    stats.mce,
     stats.brier,
     stats.nll,
     stats.l1,
-    stats.brier_parts,
     stats.pearson,
     stats.spearman,
 ]

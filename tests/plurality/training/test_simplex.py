@@ -50,8 +50,10 @@ def test_certificate(point_KD: Array) -> None:
     assert found.gap <= 1e-8
     assert found.gap == pytest.approx(certificate_gap(point_KD, found.weight_K), abs=1e-12)
     shortest = float(np.linalg.norm(point_KD, axis=1).min())
-    assert found.norm <= shortest * (1 + 1e-9) + 1e-300
-    assert found.norm == pytest.approx(objective(point_KD, found.weight_K) ** 0.5, rel=1e-6, abs=1e-12 * shortest)
+    rounding = 1e-15 * float(np.abs(point_KD).max())
+    assert found.norm <= shortest * (1 + 1e-9) + rounding
+    expected = objective(point_KD, found.weight_K) ** 0.5
+    assert found.norm == pytest.approx(expected, rel=1e-6, abs=max(1e-12 * shortest, rounding))
 
 
 @exact

@@ -25,7 +25,6 @@ _FILES = ("--data", "none.jsonl", "--output", "none")
 WAYS = {
     "train": ("-m", "plurality", "train", *_FILES, "--model", "none"),
     "import": ("-m", "plurality", "import", "none", "--store", "none", "--name", "none"),
-    "sweep": ("-m", "plurality", "sweep", *_FILES, "--validation", "none.jsonl"),
     "demo": ("-m", "plurality", "demo"),
     "the sidecar": ("-m", "plurality", "train", "--watch", "none.toml"),
     "the library": ("-c", "from plurality.training.train import train"),

@@ -93,7 +93,7 @@ def test_no_experiment_no_header(published_two: Path) -> None:
 
 
 def test_a_definition_by_admin_key(published_two: Path, tmp_path: Path) -> None:
-    """Put, seen, changed with the ramp kept, routed by, deleted; and still there after a restart."""
+    """Put, seen, changed, routed by, deleted; and still there after a restart."""
     settings = settings_for(published_two, **with_admin(tmp_path))
 
     async def story(client: httpx.AsyncClient, service: Service) -> None:
@@ -105,7 +105,7 @@ def test_a_definition_by_admin_key(published_two: Path, tmp_path: Path) -> None:
         assert (await client.post("/rm/v1/score", json=body("x"))).headers["x-experiment"] == "tone"
         arms = [{**DEFINITION["arms"][0], "weight": 9}, DEFINITION["arms"][1]]
         changed = (await client.put("/rm/v1/experiments/tone", json=DEFINITION | {"arms": arms}, headers=KEY)).json()
-        assert [arm["weight"] for arm in changed["definition"]["arms"]] == [[1, 9], [1, 1]]
+        assert [arm["weight"] for arm in changed["definition"]["arms"]] == [9, 1]
         assert [arm["share"] for arm in changed["arms"]] == [0.9, 0.1]
 
     with_api(settings, story)

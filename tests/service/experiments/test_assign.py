@@ -1,4 +1,4 @@
-"""Assignment: known answers, uniform, and the least change when weights move."""
+"""Assignment: known answers, uniform, and ranges of buckets by weight."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -21,7 +21,6 @@ from service.experiments.assign import (
     counts,
     derive_key,
     named_unit,
-    reallocate,
     unit_of,
 )
 
@@ -45,7 +44,7 @@ def test_units_are_spread_evenly() -> None:
     places = [bucket(PUBLIC_KEY, "even", f"unit:{number}") for number in range(100_000)]
     seen = Counter(place // 100 for place in places)
     assert chisquare([seen[part] for part in range(100)]).pvalue > 0.001
-    allocation = allocate({"a": (70,), "b": (20,), "c": (10,)})
+    allocation = allocate({"a": 70, "b": 20, "c": 10})
     arms = Counter(arm_of(allocation, place) for place in places)
     assert chisquare([arms["a"], arms["b"], arms["c"]], [70_000, 20_000, 10_000]).pvalue > 0.001
 
@@ -67,42 +66,25 @@ def owners(allocation: Allocation) -> list[str]:
 
 
 @settings(max_examples=40)
-@given(st.lists(weights, min_size=1, max_size=4))
-def test_a_change_moves_exactly_the_changed_mass(steps: list[Mapping[str, int]]) -> None:
-    """Shares are right to a bucket, and as many buckets change hands as the gaining arms gain; not one more."""
-    before: Allocation = ()
-    for step in steps:
-        after = reallocate(before, step)
-        size = counts(after)
-        total = sum(step.values())
-        assert sum(size.values()) == BUCKETS
-        assert all(abs(size.get(arm, 0) - weight * BUCKETS / total) < 1 for arm, weight in step.items())
-        assert after[0].start == 0
-        assert all(left.stop == right.start and left.arm != right.arm for left, right in pairwise(after))
-        if before:
-            old, new = owners(before), owners(after)
-            gained = sum(max(0, count - counts(before).get(arm, 0)) for arm, count in size.items())
-            assert sum(one != other for one, other in zip(old, new, strict=True)) == gained
-        before = after
+@given(weights)
+def test_shares_are_right_to_a_bucket(weights: Mapping[str, int]) -> None:
+    """The ranges cover all buckets once, and each arm's differ by less than one bucket from its weight's share."""
+    allocation = allocate(weights)
+    size = counts(allocation)
+    total = sum(weights.values())
+    assert (allocation[0].start, allocation[-1].stop, sum(size.values())) == (0, BUCKETS, BUCKETS)
+    assert all(left.stop == right.start for left, right in pairwise(allocation))
+    assert all(abs(size.get(arm, 0) - weight * BUCKETS / total) < 1 for arm, weight in weights.items())
+    assert Counter(owners(allocation)) == size
 
 
 @settings(max_examples=40)
 @given(st.tuples(st.integers(0, 100), st.integers(1, 100)), st.tuples(st.integers(0, 100), st.integers(1, 100)))
-def test_two_arms_need_no_ramp(one: tuple[int, int], two: tuple[int, int]) -> None:
-    """With two arms the least change follows from the weights alone, whatever they were before."""
-    before, after = (allocate({"a": (a,), "b": (b,)}) for a, b in (one, two))
+def test_two_arms_change_by_the_gain(one: tuple[int, int], two: tuple[int, int]) -> None:
+    """With two arms new weights move as many buckets as the growing arm gains; not one more."""
+    before, after = (allocate({"a": a, "b": b}) for a, b in (one, two))
     moved = sum(old != new for old, new in zip(owners(before), owners(after), strict=True))
     assert moved == abs(counts(before).get("a", 0) - counts(after).get("a", 0))
-
-
-def test_a_ramp_is_its_steps() -> None:
-    """Weights given as a list are the same steps, whoever computes them, whenever."""
-    steps = [{"a": 100, "b": 0, "c": 0}, {"a": 80, "b": 20, "c": 0}, {"a": 40, "b": 20, "c": 40}]
-    one_by_one: Allocation = ()
-    for step in steps:
-        one_by_one = reallocate(one_by_one, step)
-    assert allocate({arm: [step[arm] for step in steps] for arm in "abc"}) == one_by_one
-    assert allocate({"a": (40,), "b": (20,), "c": (40,)}) != one_by_one
 
 
 CHAT = (Message("system", "Be brief."), Message("user", "Name a prime."))

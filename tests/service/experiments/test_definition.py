@@ -12,7 +12,7 @@ from plurality.core.errors import ConfigurationError
 from service.errors import FeedbackUnavailable
 from service.experiments.assign import read_key
 from service.experiments.breaker import Breaker, BreakerRules
-from service.experiments.definition import Experiment, as_plain, continued, parse_experiment, read_file, since_of
+from service.experiments.definition import Experiment, as_plain, parse_experiment, read_file, since_of
 from service.experiments.registry import Registry, Stored
 from service.experiments.table import DefinitionTable
 from service.feedback.connect import Database
@@ -25,8 +25,8 @@ experiments:
     model: demo
     control: current
     arms:
-      - {name: current, version: stable, weight: [95, 50]}
-      - {name: new, version: candidate, weight: [5, 50]}
+      - {name: current, version: stable, weight: 95}
+      - {name: new, version: candidate, weight: 5}
       - {name: next, version: "1a2b3c4d", shadow: true}
 """
 ENTRY = GOOD.split("experiments:\n")[1]
@@ -46,12 +46,11 @@ def arms(*entries: dict[str, Any]) -> dict[str, Any]:
         ({"name": "Tone!"}, "name: "),
         (arms(arm("current", "stable", weight=1)), "arms: "),
         (arms(*(arm(f"a{i}", "stable", weight=1) for i in range(9))), "arms: "),
-        (arms(arm("current", "stable", weight=-1), arm("new", "c")), "arms[0].weight[0]: "),
-        (arms(arm("current", "stable", weight=1.5), arm("new", "c")), "arms[0].weight[0]: "),
+        (arms(arm("current", "stable", weight=-1), arm("new", "c")), "arms[0].weight: "),
+        (arms(arm("current", "stable", weight=1.5), arm("new", "c")), "arms[0].weight: "),
         (arms(arm("current", "stable", wait=1), arm("new", "c")), "arms[0]: an unknown key"),
         (arms(arm("current", "stable"), arm("new", "c")), "arms: all weights"),
-        (arms(arm("current", "stable", weight=[1, 0]), arm("new", "c", weight=[1, 0])), "arms: all weights"),
-        (arms(arm("current", "stable", weight=[1, 1]), arm("new", "c", weight=1)), "arms: weights that are lists"),
+        (arms(arm("current", "stable", weight=[1, 2]), arm("new", "c", weight=1)), "arms[0].weight: "),
         (arms(arm("current", "stable", weight=1), arm("current", "c")), "arms: two have the same name"),
         (arms(arm("current", "stable", shadow=True), arm("new", "c", weight=1)), "control: a shadow"),
         (arms(arm("current", "stable", weight=1), arm("s", "c", shadow=True, weight=1)), "arms: a shadow"),
@@ -82,7 +81,7 @@ def test_as_plain_reads_back() -> None:
         ("experiments:\n  - name: a\n    name: b", "the key name is given twice"),
         ("experiments:\n  - ? [a]\n    : b", "a key is not a word"),
         ("a: !!python/object/apply:os.system ['true']", "is not YAML"),
-        (GOOD.replace("weight: [5, 50]", "weight: five"), "experiments[0].arms[1].weight[0]: "),
+        (GOOD.replace("weight: 5}", "weight: five}"), "experiments[0].arms[1].weight: "),
         (GOOD + ENTRY, "two experiments have the name tone"),
         (GOOD + ENTRY.replace("tone", "other"), "two running experiments are of the model demo"),
         (GOOD + "#" * 2**20, "larger than"),
@@ -100,11 +99,11 @@ def test_a_bad_file(tmp_path: Path, text: str, words: str) -> None:
 
 
 def test_a_good_file(tmp_path: Path) -> None:
-    """Lists of weights are ramps; an empty file defines nothing; a missing one is an error."""
+    """What is read is what stands there; an empty file defines nothing; a missing one is an error."""
     path = tmp_path / "e.yaml"
     path.write_text(GOOD)
     [read] = read_file(path)
-    assert [entry.weight for entry in read.arms] == [(95, 50), (5, 50), (0,)]
+    assert [entry.weight for entry in read.arms] == [95, 5, 0]
     assert read.shadows[0].version == "1a2b3c4d"
     path.write_text("")
     assert read_file(path) == ()
@@ -128,9 +127,9 @@ def test_a_file_that_changes(tmp_path: Path) -> None:
         await registry.refresh()
         assert registry.running["demo"] is before
         assert metrics.registry.get_sample_value("rm_ab_definitions_up", {"origin": "file"}) == 0
-        path.write_text(GOOD.replace("50]", "60]"))
+        path.write_text(GOOD.replace("95", "60"))
         await registry.refresh()
-        assert registry.running["demo"].experiment.arms[0].weight == (95, 60)
+        assert registry.running["demo"].experiment.arms[0].weight == 60
         assert metrics.registry.get_sample_value("rm_ab_definitions_up", {"origin": "file"}) == 1
         path.write_text(GOOD + "    running: false\n")
         await registry.refresh()
@@ -138,27 +137,6 @@ def test_a_file_that_changes(tmp_path: Path) -> None:
         assert not registry.entries["tone"].runs
 
     asyncio.run(story())
-
-
-def test_continued() -> None:
-    """New weights go behind the old ones; the same weights add nothing; a new arm had none; a ramp is meant."""
-
-    def with_weights(**weights: Any) -> Experiment:
-        return experiment(arms=[arm(name, "stable", weight=weight) for name, weight in weights.items()])
-
-    def ramp(before: Experiment, after: Experiment) -> list[Any]:
-        return [entry.weight for entry in continued(before, after).arms]
-
-    first = with_weights(current=90, new=10)
-    assert ramp(first, first) == [(90,), (10,)]
-    assert ramp(first, with_weights(new=50, current=50)) == [(10, 50), (90, 50)]
-    assert ramp(first, with_weights(current=80, new=10, third=10)) == [(90, 80), (10, 10), (0, 10)]
-    assert ramp(first, with_weights(current=80, third=20)) == [(80,), (20,)]
-    assert ramp(first, with_weights(current=[1, 2], new=[3, 4])) == [(1, 2), (3, 4)]
-    twice = continued(continued(first, with_weights(current=50, new=50)), with_weights(current=0, new=100))
-    assert [entry.weight for entry in twice.arms] == [(90, 50, 0), (10, 50, 100)]
-    shadow = experiment(arms=[*as_plain(first)["arms"], arm("quiet", "candidate", shadow=True)])
-    assert ramp(first, shadow) == [(90,), (10,), (0,)]
 
 
 class Store:
@@ -272,11 +250,13 @@ def test_a_breaker() -> None:
     assert not any(diluted.record(1, failed=number % 3 == 0) for number in range(20))
 
 
-def test_a_stored_definition_with_the_former_name_of_tolerance(tmp_path: Path) -> None:
-    """`margin`, which releases before stored in every definition, is read as `tolerance`."""
+def test_a_stored_definition_of_an_older_release(tmp_path: Path) -> None:
+    """`margin` is read as `tolerance`, and of a list of weights the last, which was in force."""
     database = Database(f"sqlite:///{tmp_path}/e.db")
     table = DefinitionTable(database)
     table.put(experiment(tolerance=0.02))
     with database.write() as connection:
         connection.execute(text("UPDATE experiments SET definition = replace(definition, 'tolerance', 'margin')"))
+        listed = """UPDATE experiments SET definition = replace(definition, '"weight":1', '"weight":[9,1]')"""
+        connection.exec_driver_sql(listed)
     assert [stored.experiment for stored in table.load()] == [experiment(tolerance=0.02)]

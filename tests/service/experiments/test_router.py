@@ -50,7 +50,7 @@ def unit_in(name: str, definition: Experiment | None = None) -> str:
     from service.experiments.assign import allocate
 
     chosen = definition or experiment()
-    allocation = allocate({arm.name: arm.weight for arm in chosen.arms if not arm.shadow})
+    allocation = allocate({arm.name: arm.weight for arm in chosen.arms})
     return next(
         str(i) for i in range(10_000)
         if arm_of(allocation, bucket(PUBLIC_KEY, chosen.name, named_unit(str(i)))) == name

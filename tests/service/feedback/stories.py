@@ -197,20 +197,17 @@ class StoreStories:
             assert [found.id for found in store.votes(after=cursor)] == ["v3"]
 
     def test_votes_are_in_order_and_chosen(self, fresh: Fresh) -> None:
-        """By (created, id), across pages; by model, time, experiment and cursor."""
+        """By (created, id), across pages; by model and cursor."""
         with opened(fresh()) as store:
             late = [vote(n, created=float(n // 3), id=f"w{n:05d}") for n in range(1200)]
             store.add(late[::-1])
             others = [vote(1, model="other"), vote(2, experiment="e")]
             store.add(others)
-            assert [v.id for v in store.votes(since=0.0)][:1200] == [v.id for v in late]
+            assert [v.id for v in store.votes()][:1200] == [v.id for v in late]
             assert list(store.votes(model="other")) == others[:1]
-            assert list(store.votes(experiment="e")) == others[1:]
-            assert [v.id for v in store.votes(model="tiny", since=399.0)] == ["w01197", "w01198", "w01199", "v2"]
+            assert [v.id for v in store.votes(model="tiny")][-2:] == ["w01199", "v2"]
             assert list(store.votes(after=1200)) == others
-            assert (store.count(), store.count("other"), store.count(since=1001.0), store.count(after=1201)) == (
-                1202, 1, 2, 1,
-            )  # fmt: skip
+            assert (store.count(), store.count("other"), store.count(after=1201)) == (1202, 1, 1)
 
     def test_a_pair_is_the_same_swapped(self, fresh: Fresh) -> None:
         """All its votes are one group, whenever one of them is new."""

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from plurality.training.errors import DataError, TrainingError
-from plurality.training.loaders.files import FILE, read_folder, read_records
+from plurality.training.loaders.files import read_records
 
 RECORDS: list[dict[str, Any]] = [{"q": "émigré\n\u2028 🙂", "n": "1"}, {"q": 'x,"y"', "n": "2"}]
 
@@ -73,7 +73,7 @@ def test_bad_lines_named(tmp_path: Path) -> None:
         ("r.csv", b"a\n\xff\n", "cannot be read as .csv"),
         ("r.jsonl.gz", b"not packed", "cannot be read as .jsonl"),
         ("r.json.gz", gzip.compress(b"[" + b"1," * 999, mtime=0)[:20], "cannot be read as .json"),
-        ("r.parquet", b"not parquet at all", "not a whole Parquet file"),
+        ("r.parquet", b"not parquet at all", "not a Parquet file"),
     ],
 )
 def test_unusable_files(tmp_path: Path, name: str, raw: bytes | None, message: str) -> None:
@@ -90,12 +90,3 @@ def test_json_must_be_a_list(tmp_path: Path) -> None:
         (tmp_path / "r.json").write_bytes(raw)
         with pytest.raises(DataError, match=message):
             read_records(tmp_path / "r.json")
-
-
-def test_folder_tells_files_apart(tmp_path: Path) -> None:
-    """Records of several files carry their file's name."""
-    for name in ("a.jsonl", "b.jsonl"):
-        (tmp_path / name).write_text('{"q": 1}\n')
-    assert [record[FILE] for record in read_folder(tmp_path, ("a.jsonl", "b.jsonl"))] == ["a.jsonl", "b.jsonl"]
-    with pytest.raises(TrainingError, match="no such file"):
-        read_folder(tmp_path, ("c.jsonl",))

@@ -7,7 +7,7 @@ import pytest
 
 from plurality.training.errors import TrainingError
 from plurality.training.loaders.hub import PARQUET, Hub, fetch
-from plurality.training.loaders.registry import HUB_SETS, SETS
+from plurality.training.loaders.registry import SETS
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_unknown_split() -> None:
 
 def test_papers_sets_are_there() -> None:
     """Both papers' training and test sets have a name, and official test splits are used where there are any."""
-    names = {entry.name for entry in HUB_SETS}
+    names = set(SETS)
     assert names >= {"hh-rlhf", "webgpt", "summarize", "gptj-synthetic", "prism", "ultrafeedback", "oasst1", "trl"}
-    official = {entry.name for entry in HUB_SETS if isinstance(entry.origin, Hub) and entry.origin.test}
+    official = {entry.name for entry in SETS.values() if isinstance(entry.origin, Hub) and entry.origin.test}
     assert official == {"hh-rlhf", "hh-rlhf-helpful", "hh-rlhf-harmless", "summarize", "oasst1", "oasst1-all"}

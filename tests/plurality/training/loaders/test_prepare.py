@@ -208,8 +208,6 @@ def bare(dataset: DataSet, tmp_path: Path, origin: Origin) -> Plan:
     ("name", "origin", "message"),
     [
         ("trl", Origin(), "needs --from FILE"),
-        ("ukpconvarg1", Origin(), "set PREFERENCE_DATA"),
-        ("ukpconvarg1", Origin(root=Path("nowhere")), "lacks UKPConvArg1-full.jsonl.gz"),
         ("hh-rlhf", Origin(test_files=(Path("t.jsonl"),)), "--test-from needs --from"),
         ("hh-rlhf", Origin(files=(Path("missing.jsonl"),)), "no such file"),
     ],

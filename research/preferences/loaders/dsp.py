@@ -1,8 +1,6 @@
-"""General and domain preferences of arXiv 2309.03126 (DSP), as MORE trains on them.
+"""General preferences of arXiv 2309.03126 (DSP, CC-BY-NC-4.0), as MORE trains on them.
 
-`helpful`: HH dialogues as [better, worse]. `webgpt`: graded scores that sum to 2, 1 : 1 a tie. `domain`: five answers
-to a query, one in each domain's style, without labels; "preferred" is the answer written for the domain asked about,
-so every domain is a set of its own, and mixing them contradicts itself by construction.
+`helpful`: HH dialogues as [better, worse]. `webgpt`: graded scores that sum to 2, 1 : 1 a tie.
 """
 
 from collections.abc import Iterable
@@ -13,11 +11,9 @@ from plurality.training.loaders.collect import (
     Loaded,
     Record,
     WrongRecord,
-    field_of,
     list_of,
     numbered,
     preferred,
-    text_of,
 )  # fmt: skip
 
 _QUESTION, _ANSWER = "## Human:\n", "\n\n## Assistant:\n"
@@ -46,19 +42,6 @@ def webgpt_rows(records: Iterable[Record], *, source: str = "dsp-webgpt") -> Loa
                 continue
             strength = abs(scores[0] - scores[1]) / 2
             out.pair(str(number), question, (first, second), label=preferred(*scores), details={"strength": strength})
-    return out.finish()
-
-
-def domain_rows(records: Iterable[Record], *, domain: str, source: str) -> Loaded:
-    """Records: {query, responses: {domain: answer}}; the domain's answer against each other one."""
-    out = Collector(source)
-    for number, record in numbered(records):
-        with out.record(number):
-            query, answers = text_of(record, "query"), field_of(record, "responses")
-            best = text_of(record, "responses", domain)
-            for other in sorted(set(answers) - {domain}):
-                pair = best, text_of(record, "responses", other)
-                out.pair(f"{number}/{other}", query, pair, label=1.0, category=domain)
     return out.finish()
 
 

@@ -1,4 +1,4 @@
-"""The local sets, on records of the same schema made for these tests."""
+"""The loaders of the studies' sets, on records of the same schema made for these tests."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 
 from plurality.core.rows import Votes
 from plurality.training.errors import DataError
-from plurality.training.loaders import alpaca, coalign, dsp, finegrained, ukp, vicuna
+from research.preferences.loaders import alpaca, coalign, dsp, finegrained, ukp, vicuna
 from tests.plurality.training.loaders.pairs import outcomes, said, share, side
 
 
@@ -35,16 +35,6 @@ def test_dsp_webgpt() -> None:
     assert [best for _, best in outcomes(loaded)] == ["y", None]
     assert loaded.dropped == {dsp.OTHER_QUESTION: 1}
     assert (loaded.rows[0].prompt, loaded.details[loaded.rows[0].id]) == ("Why?", {"strength": 0.5})
-
-
-def test_dsp_domains_are_sets_of_their_own() -> None:
-    """The answer written for the domain beats the others; another domain says the opposite."""
-    record = {"query": "Describe rain.", "responses": {"academy": "A", "business": "B", "normal": "N"}}
-    academy = dsp.domain_rows([record], domain="academy", source="x")
-    business = dsp.domain_rows([record], domain="business", source="x")
-    assert {best for _, best in outcomes(academy)} == {"A"}
-    assert (frozenset("AB"), "A") in outcomes(academy)
-    assert (frozenset("AB"), "B") in outcomes(business)
 
 
 @pytest.mark.parametrize(
@@ -169,25 +159,6 @@ def test_vicuna_missing_answer() -> None:
     assert vicuna.rows(VICUNA[:2] + VICUNA[3:]).dropped == {"question or answer is missing from the files": 1}
     with pytest.raises(DataError, match="none of 1, 2, 3"):
         vicuna.rows([VICUNA[-1] | {"score": -1}])
-
-
-def review(first: str, second: str, score: int, *, judge: str = "j", text: str = "x") -> dict[str, Any]:
-    return {"question_id": 1, "_judge": judge, "_model1": first, "_model2": second, "text": text, "score": score}
-
-
-def test_vicuna_judges() -> None:
-    """Both orders count for one pair, turned round; unparsed reviews and the same review again do not."""
-    reviews = [
-        review("gpt", "guanaco", 1), review("guanaco", "gpt", 2), review("guanaco", "gpt", 1, judge="k", text="y"),
-        review("gpt", "guanaco", 1, judge="copy"), review("gpt", "guanaco", -1, judge="k", text="?"),
-    ]  # fmt: skip
-    loaded = vicuna.judge_rows([*VICUNA[:3], *reviews])
-    [row] = loaded.rows
-    assert row.votes is not None
-    assert row.votes.total == 3
-    assert share(row, "Because.") == pytest.approx(2 / 3)
-    assert loaded.notes == {vicuna.REPEATED: 1, vicuna.UNPARSED: 1}
-    assert vicuna.judge_rows([*VICUNA[:3], review("gpt", "guanaco", -1)]).dropped == {vicuna.NO_REVIEW: 1}
 
 
 def best_of_four(n0: str, n1: str) -> dict[str, str]:
