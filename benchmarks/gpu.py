@@ -147,7 +147,8 @@ async def _closed_loop(url: str, requests: Sequence[dict[str, Any]], concurrency
 
 def batches(tokenizer: ItemTokenizer, items: Sequence[ScoreItem], size: int) -> list[Batch]:
     """Sorted by length, so that little is padding."""
-    encodings = sorted((entry for entry in tokenizer.encode(items) if isinstance(entry, Encoding)), key=len)
+    encodings = [entry for entry in tokenizer.encode(items) if isinstance(entry, Encoding)]
+    encodings.sort(key=lambda entry: len(entry.ids))
     pad_id = tokenizer.format.pad_id
     return [pad(encodings[start : start + size], pad_id) for start in range(0, len(encodings), size)]
 

@@ -20,8 +20,7 @@ from benchmarks.processes import cpu_seconds, serving
 from benchmarks.report import machine, spread
 from benchmarks.workload import add_options, make_texts, make_workload, score_request, selector
 from service.domain import ScoreItem
-from service.engine.cost import Cell, CostModel
-from service.engine.policy import BatchLimits, Policy
+from service.engine.policy import BatchLimits, Cell, CostModel, Policy
 from service.engine.queue import PendingQueue
 
 _ALL = "all on"

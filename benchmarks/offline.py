@@ -13,8 +13,7 @@ from service.domain import Encoding, ScoreItem
 from service.engine.backend import pad
 from service.engine.policy import Policy, partition
 from service.settings import read_settings
-from service.versions.resident import batch_policy
-from service.versions.tuned import TunedModel, load_tuned
+from service.versions.tuned import TunedModel, batch_policy, load_tuned
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +57,8 @@ def offline(tuned: TunedModel, policy: Policy, items: Sequence[ScoreItem]) -> Ra
     """Tokenize everything, cut it into the batches of least predicted time, run them on the profile's workers."""
     wall, cpu = time.perf_counter(), time.process_time()
     encoded = [entry for entry in tuned.model.tokenizer.encode(items) if isinstance(entry, Encoding)]
-    encoded.sort(key=len)
-    ends = partition([len(entry) for entry in encoded], policy)
+    encoded.sort(key=lambda entry: len(entry.ids))
+    ends = partition([len(entry.ids) for entry in encoded], policy)
     batches = [encoded[start:end] for start, end in pairwise([0, *ends])]
     with ThreadPoolExecutor(tuned.profile.workers) as workers:
         # The longest first: the workers then end together.

@@ -35,7 +35,7 @@ from plurality.synthetic.encoder import DEMO_MODEL, resolve_model
 from plurality.training.config import TrainConfig
 from plurality.training.train import train
 from service.engine.backend import pad
-from service.engine.ort import OrtBackend
+from service.engine.ort import open_session
 
 _FILE = "ukpconvarg1/UKPConvArg1-full.jsonl.gz"
 _HELD_OUT = 8
@@ -197,7 +197,7 @@ def cpu_times(files: Mapping[str, Path], encodings: Sequence[Any], pad_id: int, 
     spent: dict[str, list[float]] = {name: [] for name in files}
     with ExitStack() as stack:
         backends = {
-            name: stack.enter_context(closing(OrtBackend.open(path.read_bytes(), external={}, device="cpu", threads=1)))
+            name: stack.enter_context(closing(open_session(path.read_bytes(), external={}, device="cpu", threads=1)))
             for name, path in files.items()
         }
         for _ in tqdm(range(rounds), desc="CPU time", unit="round"):
@@ -217,7 +217,7 @@ def cpu_flags() -> set[str]:
 
 def logits(path: Path, encodings: Sequence[Any], pad_id: int) -> Any:
     """Logits of one file."""
-    with closing(OrtBackend.open(path.read_bytes(), external={}, device="cpu", threads=None)) as backend:
+    with closing(open_session(path.read_bytes(), external={}, device="cpu", threads=None)) as backend:
         return run_backend(backend, encodings, pad_id, alone=True)
 
 

@@ -166,7 +166,7 @@ class Bench:
             offline(tuned, policy, self._texts[:32])
             rate = offline(tuned, policy, self._texts)
             encoded = tuned.model.tokenizer.encode(self._texts)
-            self.lengths = [len(entry) for entry in encoded if isinstance(entry, Encoding)]
+            self.lengths = [len(entry.ids) for entry in encoded if isinstance(entry, Encoding)]
             self.padding[precision] = planned_padding(self.lengths, policy)
             self.lanes[precision] = f"{tuned.profile.workers} workers x {tuned.profile.threads} threads"
             self._direct(number, precision, tuned.model)

@@ -66,7 +66,7 @@ _REQUESTS = {
 
 
 def _note_us(items: list[ScoreItem]) -> float:
-    window = Window(WatchSettings(), reference_std=1.0)
+    window = Window(WatchSettings(), reference_std=1.0, close=lambda: None)
     rewards = [Reward(0.1 * (place % 7), 200, 0) for place in range(len(items))]
     repeats = max(1, _REPEATS // len(items))
     seconds = statistics.median(_seconds(lambda: window.note(items, rewards), repeats) for _ in range(9))
@@ -75,7 +75,7 @@ def _note_us(items: list[ScoreItem]) -> float:
 
 def _period_ms(settings: WatchSettings) -> tuple[float, float]:
     random = np.random.default_rng(0)
-    window = Window(settings, reference_std=1.0)
+    window = Window(settings, reference_std=1.0, close=lambda: None)
     items = [ScoreItem(f"question {i // 8}", "word " * int(random.integers(5, 200))) for i in range(2 * settings.size)]
     for start in range(0, len(items), 256):
         part = items[start : start + 256]

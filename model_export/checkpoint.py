@@ -183,8 +183,8 @@ def _saved_format(record: dict[str, Any], max_length: int | None) -> PairFormat 
 
 def _of_one_length(encodings: Sequence[Encoding]) -> Iterator[list[int]]:
     """Places of encodings that have equally many tokens, at most `_BATCH` at a time."""
-    order = sorted(range(len(encodings)), key=lambda place: len(encodings[place]))
-    for _, group in groupby(order, key=lambda place: len(encodings[place])):
+    order = sorted(range(len(encodings)), key=lambda place: len(encodings[place].ids))
+    for _, group in groupby(order, key=lambda place: len(encodings[place].ids)):
         places = list(group)
         yield from (places[start : start + _BATCH] for start in range(0, len(places), _BATCH))
 

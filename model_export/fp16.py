@@ -14,7 +14,7 @@ from model_export.errors import FidelityError
 from model_export.to_onnx import model_files, quiet
 from service.bundle.open import MODEL_FILE
 from service.domain import Batch
-from service.engine.ort import model_inputs
+from service.engine.backend import model_inputs
 
 LARGEST = 65504.0
 """The largest finite float16."""

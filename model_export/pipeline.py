@@ -28,7 +28,7 @@ from service.bundle.pointer_writer import current_version, find_version, set_ali
 from service.bundle.store import read_verified, version_directory
 from service.domain import Encoding, Reward, ScoreItem
 from service.engine.backend import pad
-from service.engine.ort import OrtBackend
+from service.engine.ort import open_session
 from service.errors import BundleRejected
 
 PARITY_TEXTS = 240
@@ -132,7 +132,7 @@ def _convert(checkpoint: Checkpoint, precision: Precision, fp32: Sequence[Path],
         return files
     if precision == "fp16":
         files = convert_fp16(source, folder)
-        longest_last = sorted(run.encodings, key=len)
+        longest_last = sorted(run.encodings, key=lambda entry: len(entry.ids))
         spread = longest_last[:: max(1, len(longest_last) // RANGE_TEXTS)]
         check_range(source, _model_file(files), [pad([entry], checkpoint.format.pad_id) for entry in spread])
         return files
@@ -143,7 +143,7 @@ def _version(checkpoint: Checkpoint, precision: Precision, files: Sequence[Path]
     """Run the file, check it, calibrate on its own rewards."""
     external = {path.name: path.read_bytes() for path in files if path.name != MODEL_FILE}
     model = _model_file(files).read_bytes()
-    with closing(OrtBackend.open(model, external=external, device="cpu", threads=None)) as backend:
+    with closing(open_session(model, external=external, device="cpu", threads=None)) as backend:
         logits = run_backend(backend, run.encodings, checkpoint.format.pad_id, alone=precision == "int8")
     labels = np.array([row.preference for row in run.held_out])
     fidelity = check_fidelity(Measured(run.logits, logits, labels), precision)

@@ -38,7 +38,7 @@ class Measured:
 
 def run_backend(backend: Backend, encodings: Sequence[Encoding], pad_id: int, *, alone: bool) -> NDArray[np.float64]:
     """Logits in order. `alone`: one text a run, as int8 is served; otherwise in length-sorted batches."""
-    order = sorted(range(len(encodings)), key=lambda i: len(encodings[i]))
+    order = sorted(range(len(encodings)), key=lambda i: len(encodings[i].ids))
     size = 1 if alone else _BATCH
     logits = np.empty(len(encodings))
     for start in tqdm(range(0, len(order), size), desc="ONNX logits", unit="run", leave=False):

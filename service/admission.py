@@ -14,8 +14,6 @@ from typing import Self
 
 from service.errors import Draining, Overloaded, TooManyItems
 
-MAX_RETRY_AFTER_S = 60
-
 
 class Permit:
     """Room taken by one request; leaving the `with` block gives it back."""
@@ -71,7 +69,7 @@ class Gate:
 
         Raises:
             TooManyItems: it would not fit even if nothing else were inside.
-            Overloaded: it does not fit now; `retry_after_s` from the measured rate.
+            Overloaded: it does not fit now.
             Draining: this process is going away.
         """
         if self.closed:
@@ -82,9 +80,9 @@ class Gate:
                 f"{self._max_items} items and {self._max_tokens} tokens: split the request"
             )
         if self._waiting or self.items + items > self._max_items:
-            raise Overloaded("the queue is full", reason="queue_items", retry_after_s=self._retry_after())
+            raise Overloaded("the queue is full", reason="queue_items", queued_s=self._queued_s())
         if self.tokens + tokens > self._max_tokens:
-            raise Overloaded("the queue is full", reason="queue_tokens", retry_after_s=self._retry_after())
+            raise Overloaded("the queue is full", reason="queue_tokens", queued_s=self._queued_s())
         return self._take(items, tokens)
 
     async def enter_when_free(self, *, items: int, tokens: int, deadline: float) -> Permit:
@@ -108,7 +106,7 @@ class Gate:
             if not isinstance(left, TimeoutError):
                 raise
             raise Overloaded(
-                "no room until the request's deadline", reason="blocked", retry_after_s=self._retry_after()
+                "no room until the request's deadline", reason="blocked", queued_s=self._queued_s()
             ) from None
 
     @property
@@ -175,12 +173,10 @@ class Gate:
         """Note finished work: it sets the measured rate."""
         self._rate.add(tokens, self._clock())
 
-    def _retry_after(self) -> int:
-        """Estimate the seconds until half of the admitted items are done, at the measured rate; in [1, 60]."""
+    def _queued_s(self) -> float:
+        """Estimate the seconds until all admitted items are done, at the measured rate; 0 while there is none."""
         per_second = self._rate.per_second(self._clock())
-        if per_second <= 0:
-            return 1
-        return min(MAX_RETRY_AFTER_S, max(1, math.ceil(self.tokens / 2 / per_second)))
+        return self.tokens / per_second if per_second > 0 else 0.0
 
 
 def _draining() -> Draining:

@@ -122,7 +122,7 @@ def _experiments(
     """Definitions from the API, votes and predictions share feedback's database; raises ConfigurationError."""
     chosen, instruments = settings.experiments, metrics.experiments
     votes = feedback.kept.store if feedback.kept else None
-    table = DefinitionTable(votes.database) if votes else None
+    table = DefinitionTable(votes) if votes else None
     registry = Registry(chosen.file, table, instruments, poll_interval_s=chosen.poll_interval_s)
     shadows = Shadows(
         live, scorer, gate, instruments, max_items=chosen.shadow_items, max_load=chosen.background_load, clock=clock
@@ -184,7 +184,7 @@ def create_app(service: Service) -> FastAPI:
         watch_routes(service.live, service.watch),
         experiment_routes(service.experiments, service.live, service.keys),
         admin_routes(Admin(service.live, settings)),
-        *feedback_routes(caller, feedback, intake),
+        *feedback_routes(feedback, intake),
         *dialects(caller, settings),
     )
     if settings.ui.enabled:

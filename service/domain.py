@@ -67,9 +67,6 @@ class Encoding:
     cut_tokens: int
     """How many tokens were cut to fit max_length; 0 if none."""
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
 
 @dataclass(frozen=True, slots=True)
 class Batch:

@@ -32,7 +32,11 @@ PluralityError                   in plurality.core.errors
 └── ConfigurationError           in plurality.core.errors: a setting that cannot work; refuse to start
 """
 
+import math
+
 from plurality.core.errors import PluralityError
+
+MAX_RETRY_AFTER_S = 60
 
 
 class InvalidInput(PluralityError):
@@ -158,12 +162,12 @@ class Unavailable(PluralityError):
 
 
 class Overloaded(Unavailable):
-    """The queue is full, in items or in tokens."""
+    """The queue is full, in items or in tokens. Come back when half of its `queued_s` seconds of work are done."""
 
     code = "overloaded"
 
-    def __init__(self, message: str, *, reason: str, retry_after_s: int = 1) -> None:
-        super().__init__(message, retry_after_s=retry_after_s)
+    def __init__(self, message: str, *, reason: str, queued_s: float = 0.0) -> None:
+        super().__init__(message, retry_after_s=max(1, math.ceil(min(MAX_RETRY_AFTER_S, queued_s / 2))))
         self.reason = reason
 
 

@@ -23,12 +23,9 @@ class Scored:
 
     manifest: Manifest
     digest: str
+    calibrator: Calibrator
+    """P of a difference of this version's rewards."""
     outcomes: Sequence[Outcome]
-
-    @property
-    def calibrator(self) -> Calibrator:
-        """P of a difference of this version's rewards."""
-        return self.manifest.calibrator
 
     def absolute_probability(self, reward: float) -> float:
         """P(this response preferred over one of median reward), for clients that want a number in [0, 1].
@@ -66,14 +63,14 @@ class Scorer:
                 if not query.block:
                     bundle.check_wait(query.deadline)
                 encoded = await self._encode(bundle, query)
-                permit.shrink(sum(len(entry) for entry in encoded if isinstance(entry, Encoding)))
+                permit.shrink(sum(len(entry.ids) for entry in encoded if isinstance(entry, Encoding)))
                 if not query.block:
                     bundle.check_wait(query.deadline, encoded)
                 outcomes = await self._run(bundle, encoded, query.deadline)
             bundle.record_outcomes(outcomes, traffic=query.traffic)
             if query.traffic:
                 bundle.observer.note(query.items, outcomes)
-            return Scored(bundle.manifest, bundle.digest, outcomes)
+            return Scored(bundle.manifest, bundle.digest, bundle.calibrator, outcomes)
 
     async def tokenize(self, query: ScoreQuery) -> tuple[Manifest, Sequence[Encoding | InvalidInput]]:
         """The items as the model would read them, under the limits of scoring; raises as `score`."""
@@ -113,7 +110,7 @@ class Scorer:
     ) -> list[Outcome]:
         """Queue the encodable items and wait for them; cancellation removes them from the queue."""
         waiting = {
-            index: bundle.submit(entry, deadline=deadline)
+            index: bundle.batcher.submit(entry, deadline=deadline)
             for index, entry in enumerate(encoded)
             if isinstance(entry, Encoding)
         }
@@ -131,8 +128,9 @@ class Scorer:
 def _require_untruncated(entry: Encoding | InvalidInput) -> Encoding | InvalidInput:
     """Refuse a truncated item, for a caller that does not allow truncation."""
     if isinstance(entry, Encoding) and entry.cut_tokens:
-        whole = len(entry) + entry.cut_tokens
-        return TextTooLong(f"{whole} tokens; this model reads {len(entry)}: shorten the text, or allow it to be cut")
+        read = len(entry.ids)
+        whole = read + entry.cut_tokens
+        return TextTooLong(f"{whole} tokens; this model reads {read}: shorten the text, or allow it to be cut")
     return entry
 
 

@@ -15,6 +15,16 @@ from service.errors import MalformedRequest
 
 Text = Annotated[str, Meta(description="Any Unicode text, empty included.")]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Selector = (
+    Annotated[
+        str,
+        Meta(
+            max_length=129,
+            description="`name`, `name@alias` or `name@digest`; the default model and alias `stable` if left out.",
+        ),
+    ]
+    | None
+)
 
 
 UNKNOWN_FIELD = "Object contains unknown field"

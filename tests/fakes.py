@@ -12,7 +12,7 @@ from service.bundle.manifest import Fidelity, FileEntry, Golden, Manifest, Preci
 from service.bundle.open import LoadedModel
 from service.bundle.tokenize import ItemTokenizer
 from service.domain import Batch, Encoding, Float32
-from service.engine.cost import Cell, CostModel
+from service.engine.policy import Cell, CostModel
 from service.errors import InferenceFailed
 
 FORMAT = PairFormat(max_length=64, start_ids=(1,), between_ids=(2,), end_ids=(2,), pad_id=0, token_types=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SERVICE_BRANCHES = 95
 PURE = (
-    "service/engine/cost.py",
     "service/engine/policy.py",
     "service/engine/queue.py",
     "service/bundle/calibrate.py",

@@ -73,7 +73,7 @@ class PairDataset(Dataset[Any]):
     @property
     def lengths(self) -> list[int]:
         """Tokens of each pair's longer side: what a batch is padded to."""
-        return [max(len(example.a), len(example.b)) for example in self.examples]
+        return [max(len(example.a.ids), len(example.b.ids)) for example in self.examples]
 
     @property
     def source_ids(self) -> list[int]:

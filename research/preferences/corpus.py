@@ -101,8 +101,8 @@ def _make(texts: dict[str, Text], home: Path, *, max_length: int, depths: Sequen
     home.mkdir(parents=True, exist_ok=True)
     base = fresh_model(max_length)
     encodings = dict(zip(texts, base.encode([ScoreItem(*text) for text in texts.values()]), strict=True))
-    order = sorted(texts, key=lambda identity: len(encodings[identity]))
-    start = np.cumsum([0, *(len(encodings[identity]) for identity in order)])
+    order = sorted(texts, key=lambda identity: len(encodings[identity].ids))
+    start = np.cumsum([0, *(len(encodings[identity].ids) for identity in order)])
     bert = base.model.bert
     maps = {
         depth: np.lib.format.open_memmap(

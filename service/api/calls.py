@@ -92,7 +92,7 @@ class RequestScorer:
         return await unless_disconnected(request, each())
 
     async def _routed(self, request: Request, query: ScoreQuery) -> Scored:
-        if not self.router.active:
+        if not self.router.registry.running:
             return await self.scorer.score(query)
         asked = Asked(request.headers.get(UNIT_HEADER), request.headers.get(ARM_HEADER))
         served = await self.router.score(query, asked)

@@ -12,7 +12,6 @@ from fastapi.responses import Response, StreamingResponse
 from plurality.core.errors import PluralityError
 from plurality.core.rows import PreferenceRow
 from service.api import votes as wire
-from service.api.calls import RequestScorer
 from service.api.errors import ErrorBody
 from service.api.openapi import content_of, query_parameters, request_body
 from service.api.paths import RouteGroup
@@ -23,6 +22,7 @@ from service.feedback.database import Status
 from service.feedback.export import json_line, training_rows
 from service.feedback.intake import Intake
 from service.feedback.running import Feedback
+from service.feedback.wire import VOTER
 from service.wire import item_error, malformed
 
 WIRE = (wire.VotesRequest, wire.VotesResponse, wire.DeletedVotes)
@@ -48,7 +48,7 @@ _EXAMPLE = {
 }  # fmt: skip
 
 
-def feedback_routes(caller: RequestScorer, feedback: Feedback, intake: Intake) -> tuple[RouteGroup, RouteGroup]:
+def feedback_routes(feedback: Feedback, intake: Intake) -> tuple[RouteGroup, RouteGroup]:
     """What a feedback key opens, and what only an admin key does."""
     router = APIRouter(prefix="/rm/v1/feedback", responses=_ERRORS, tags=["feedback"])
     admin = APIRouter(prefix="/rm/v1/feedback", responses=_ERRORS, tags=["feedback"])
@@ -65,8 +65,8 @@ def feedback_routes(caller: RequestScorer, feedback: Feedback, intake: Intake) -
     async def vote(request: Request) -> Response:
         feedback.require()
         body = decode(_VOTES, await request.body())
-        given = (wire.given(vote, place, caller.resolve) for place, vote in enumerate(body.votes))
-        replies = [_reply(vote.id, became) for vote, became in zip(body.votes, await intake.take(given), strict=True)]
+        became = await intake.take(body.votes)
+        replies = [_reply(vote.id, one) for vote, one in zip(body.votes, became, strict=True)]
         return _json({"request_id": request.scope["request_id"], "votes": replies})
 
     @router.get(
@@ -92,7 +92,7 @@ def feedback_routes(caller: RequestScorer, feedback: Feedback, intake: Intake) -
     )
     async def delete(voter: str) -> Response:
         kept = feedback.require()
-        if not re.fullmatch(wire.VOTER, voter):
+        if not re.fullmatch(VOTER, voter):
             raise MalformedRequest("a voter is a key of 1 to 64 letters, digits, - and _", param="voter")
         return _json({"deleted": await kept.call(kept.store.delete_voter, voter)})
 

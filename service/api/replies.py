@@ -8,8 +8,7 @@ from service.bundle.calibrate import UNCALIBRATED, Calibrator, expected_disagree
 from service.bundle.manifest import Manifest
 from service.domain import Outcome, Reward
 from service.scoring import Scored
-from service.versions.resident import ResidentVersion
-from service.versions.snapshot import Snapshot
+from service.versions.resident import ResidentVersion, Snapshot
 from service.versions.states import RESIDENT, State, VersionStatus
 from service.wire import item
 

@@ -7,18 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from service.wire import Source, Text, Wire, WireItem, WirePair, WirePrompt
-
-Selector = (
-    Annotated[
-        str,
-        Meta(
-            max_length=129,
-            description="`name`, `name@alias` or `name@digest`; the default model and alias `stable` if left out.",
-        ),
-    ]
-    | None
-)
+from service.wire import Selector, Source, Text, Wire, WireItem, WirePair, WirePrompt
 
 
 class ScoreRequest(Wire, kw_only=True):

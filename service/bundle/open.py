@@ -3,9 +3,9 @@
 Serving, `plurality score`, export and verification all load through here.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from plurality.core.errors import PluralityError
@@ -13,11 +13,11 @@ from service.bundle.formats import ChatFormat, PairFormat
 from service.bundle.manifest import Golden, Manifest
 from service.bundle.store import VerifiedFiles, read_verified
 from service.bundle.tokenize import ItemTokenizer
-from service.domain import Device, Encoding, Message, Outcome, Prompt, Reward, ScoreItem
-from service.engine.backend import Backend, pad
+from service.domain import Device, Encoding, Message, Outcome, Prompt, ScoreItem
+from service.engine.backend import Backend, Score, score
 from service.engine.integer import check_integer_products
-from service.engine.ort import OrtBackend
-from service.errors import BundleRejected, EngineError, NonFiniteReward
+from service.engine.ort import open_session
+from service.errors import BundleRejected, EngineError
 
 MODEL_FILE = "model.onnx"
 TOKENIZER_FILE = "tokenizer.json"
@@ -37,19 +37,10 @@ class LoadedModel:
         """The token id of padding."""
         return self.manifest.input_format.pad_id
 
-    def score(self, encodings: Sequence[Encoding]) -> list[Outcome]:
-        """Score a batch in one engine call; an item with a NaN or infinite logit has its own error.
-
-        Raises:
-            EngineError: the runtime failed; there is no reward for any of them.
-        """
-        logits = self.backend.run(pad(encodings, self.pad_id))
-        return [self._outcome(float(logit), encoding) for logit, encoding in zip(logits, encodings, strict=True)]
-
-    def _outcome(self, logit: float, encoding: Encoding) -> Outcome:
-        if not math.isfinite(logit):
-            return NonFiniteReward("the model answered a reward that is not a finite number")
-        return Reward(logit - self.manifest.center, len(encoding), encoding.cut_tokens)
+    @property
+    def score(self) -> Score:
+        """Scores a batch in one engine call: `engine.backend.score` with this model's padding and center."""
+        return partial(score, self.backend, pad_id=self.pad_id, center=self.manifest.center)
 
 
 def load_model(directory: Path, *, device: Device = "cpu", threads: int | None = None) -> LoadedModel:
@@ -82,7 +73,7 @@ def open_model(files: VerifiedFiles, *, device: Device, threads: int | None) -> 
     files.manifest.file(TOKENIZER_FILE)
     tokenizer = open_tokenizer(contents.pop(TOKENIZER_FILE), files.manifest.input_format)
     model = contents.pop(MODEL_FILE)
-    backend = OrtBackend.open(model, external=contents, device=device, threads=threads)
+    backend = open_session(model, external=contents, device=device, threads=threads)
     return LoadedModel(files.digest, files.manifest, tokenizer, backend)
 
 

@@ -1,14 +1,13 @@
 """Computes the drift metrics of every loaded version once a period, off the event loop."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
 from prometheus_client import CollectorRegistry
 
 from service.bundle.manifest import Manifest
-from service.domain import Item, Outcome
 from service.drift.drift_metrics import DriftMetrics, ReferenceStats, read
 from service.drift.gauges import Gauges
 from service.drift.window import Window
@@ -19,23 +18,17 @@ from service.telemetry.metrics import SHORT_DIGEST
 
 @dataclass(slots=True, eq=False)
 class Watched:
-    """One version's window and its last metrics; a `service.versions.resident.Observer`."""
+    """One version's window and its last metrics."""
 
     labels: tuple[str, str]
     window: Window
     reference_stats: ReferenceStats
     changed: float
     """When its metrics changed last."""
-    close: Callable[[], None]
-    """Called when the version is retired."""
     noted: int = 0
     groups: int = 0
     collapsed: int = 0
     readings: DriftMetrics = field(default_factory=dict)
-
-    def note(self, items: Sequence[Item], outcomes: Sequence[Outcome]) -> None:
-        """Append a request's rewards to the window."""
-        self.window.note(items, outcomes)
 
 
 class Watch:
@@ -47,14 +40,14 @@ class Watch:
         self._gauges = Gauges(registry)
         self._watched: dict[str, Watched] = {}
 
-    def observe(self, manifest: Manifest, digest: str) -> Watched:
+    def observe(self, manifest: Manifest, digest: str) -> Window:
         """Begin a window for a version that was just loaded; its `close` ends it."""
-        window = Window(self._settings, reference_std=manifest.reward_statistics.std)
+        forget = partial(self._forget, digest)
+        window = Window(self._settings, reference_std=manifest.reward_statistics.std, close=forget)
         labels = (manifest.model, digest[:SHORT_DIGEST])
-        entry = Watched(labels, window, ReferenceStats.of(manifest), self._clock(), partial(self._forget, digest))
-        self._watched[digest] = entry
+        self._watched[digest] = Watched(labels, window, ReferenceStats.of(manifest), self._clock())
         self._gauges.add(*labels)
-        return entry
+        return window
 
     async def run(self) -> None:
         """Read every window each period, until cancelled."""

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from service.domain import Item, Outcome, Prompt, RawText, Reward, ScoreItem
@@ -33,9 +33,11 @@ class WindowSnapshot:
 
 
 class Window:
-    """A bounded window over one version's rewards. All methods run on the event loop."""
+    """A bounded window over one version's rewards; a `service.versions.resident.Observer`. Runs on the event loop."""
 
-    def __init__(self, settings: WatchSettings, *, reference_std: float) -> None:
+    def __init__(self, settings: WatchSettings, *, reference_std: float, close: Callable[[], None]) -> None:
+        """`close` is called when the version is retired."""
+        self.close = close
         self._rows: deque[Row] = deque(maxlen=settings.size)
         self._spreads: deque[tuple[int, float]] = deque(maxlen=settings.size)
         self._first: tuple[Row, ...] = ()

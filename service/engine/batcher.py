@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from plurality.core.errors import PluralityError
 from service.domain import Encoding, Outcome, Reward
+from service.engine.backend import Score
 from service.engine.policy import Policy
 from service.engine.queue import PendingQueue
 from service.errors import DeadlineExceeded, Draining, InferenceFailed
@@ -18,8 +19,6 @@ from service.telemetry.metrics import ModelMetrics
 
 _SLOWDOWN_WEIGHT = 0.05
 """Weight of one run in the moving average of measured over predicted time."""
-Score = Callable[[Sequence[Encoding]], Sequence[Outcome]]
-"""One engine call: an outcome a row, or an exception for all of them. Runs in a thread."""
 
 
 @dataclass(slots=True, eq=False)
@@ -35,7 +34,7 @@ class _Entry:
 
     @property
     def tokens(self) -> int:
-        return len(self.encoding)
+        return len(self.encoding.ids)
 
     @property
     def abandoned(self) -> bool:
@@ -86,7 +85,7 @@ class Batcher:
 
     def wait_s(self, encodings: Sequence[Encoding] = ()) -> float:
         """Predicted seconds until these items would be done if queued now, corrected by the measured slowdown."""
-        own = sum(self._policy.cost.seconds(1, len(encoding)) for encoding in encodings)
+        own = sum(self._policy.cost.seconds(1, len(encoding.ids)) for encoding in encodings)
         return (self._queue.predicted_s + own) * self._slowdown_factor / len(self._workers)
 
     async def aclose(self, *, timeout_s: float) -> None:
@@ -143,8 +142,10 @@ class Batcher:
             return []
         now = self._clock()
         taken = self._queue.take(now)
-        self._resolve_all(taken.expired, DeadlineExceeded("the deadline passed while the item was queued"))
-        self._resolve_all(taken.abandoned, Draining("no request waited for this item any more"))
+        for entry in taken.expired:
+            self._resolve(entry, DeadlineExceeded("the deadline passed while the item was queued"))
+        for entry in taken.abandoned:
+            self._resolve(entry, Draining("no request waited for this item any more"))
         self._metrics.dropped(expired=len(taken.expired), abandoned=len(taken.abandoned))
         self._metrics.queue(len(self._queue))
         self._metrics.taken([now - entry.enqueued for entry in taken.run])
@@ -158,9 +159,10 @@ class Batcher:
                 outcomes = [(await self._execute([entry.encoding]))[0] for entry in batch]
             for entry, outcome in zip(batch, outcomes, strict=True):
                 self._resolve(entry, outcome)
-        finally:
+        except BaseException:
             # For a batch that `aclose` cancelled; items that have an outcome keep it.
             self._resolve_all(batch, Draining("the service stopped while this item ran"))
+            raise
 
     async def _execute(self, encodings: Sequence[Encoding]) -> Sequence[Outcome]:
         """Run one batch in a thread; errors become outcomes."""
@@ -171,7 +173,7 @@ class Batcher:
         except Exception as error:  # noqa: BLE001 - the batch boundary: a failure belongs to these items alone
             failure = error if isinstance(error, PluralityError) else InferenceFailed("the engine failed")
             return [failure for _ in encodings]
-        self._note(self._clock() - started, [len(encoding) for encoding in encodings])
+        self._note(self._clock() - started, [len(encoding.ids) for encoding in encodings])
         for outcome in outcomes:
             if isinstance(outcome, Reward):
                 self._metrics.scored(outcome)

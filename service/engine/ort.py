@@ -1,4 +1,4 @@
-"""onnxruntime behind the `Backend` protocol: from verified bytes, on exactly the device that was asked for."""
+"""Opens onnxruntime sessions: from verified bytes, on exactly the device that was asked for."""
 
 import contextlib
 import ctypes
@@ -6,18 +6,17 @@ import hashlib
 import importlib.metadata
 import io
 import os
-import threading
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import onnxruntime as ort
 
 from plurality.core.errors import ConfigurationError
-from service.domain import Batch, Device, Float32, Int64
-from service.errors import BundleRejected, InferenceFailed
+from service.domain import Device
+from service.engine.backend import INPUTS, OrtBackend, brief
+from service.errors import BundleRejected
 from service.telemetry.logs import get_logger
 
 Providers = list[tuple[str, dict[str, str]]]
@@ -27,7 +26,6 @@ _PROVIDERS: Mapping[Device, str] = {
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
-_INPUTS = {"input_ids", "attention_mask", "token_type_ids", "position_ids"}
 _PROBE = (
     b'\x08\x08:5\n\x0e\n\x01x\n\x01x\x12\x01y"\x03Add\x12\x01pZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
     b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r"
@@ -81,7 +79,7 @@ def _probe(device: Device) -> None:
             return
         cause = "no GPU that it supports answers"
     except Exception as error:  # noqa: BLE001 - onnxruntime raises its own types, all without a common root
-        cause = _brief(error)
+        cause = brief(error)
     raise ConfigurationError(
         f"device {device} was asked for, but {provider} does not come up: {_missing_library(device) or cause}; check "
         "the driver with `nvidia-smi`, install the CUDA and cuDNN of this onnxruntime "
@@ -141,96 +139,33 @@ def engine_cache_folder(model: bytes, external: Mapping[str, bytes], environment
     return folder if os.access(folder, os.W_OK) else None
 
 
-class OrtBackend:
-    """One onnxruntime session of one model version. `run` may be called from several threads."""
+def open_session(model: bytes, *, external: Mapping[str, bytes], device: Device, threads: int | None) -> OrtBackend:
+    """Open a session from bytes, so that no later change of a file can reach it.
 
-    def __init__(self, session: ort.InferenceSession, *, bound: bool = False) -> None:
-        """`bound`: run through IO binding, as on a GPU; otherwise through `session.run`."""
-        self._session: ort.InferenceSession | None = session
-        self._inputs = frozenset(entry.name for entry in session.get_inputs())
-        self._output = session.get_outputs()[0].name
-        self._engine_call = _run_bound if bound else _run_plain
-        self._closing = threading.Lock()
-
-    @classmethod
-    def open(cls, model: bytes, *, external: Mapping[str, bytes], device: Device, threads: int | None) -> Self:
-        """Open a session from bytes, so that no later change of a file can reach it.
-
-        Raises:
-            BundleRejected: onnxruntime cannot read the model, or it has inputs that we do not know.
-            ConfigurationError: the device's provider did not come up.
-        """
-        check_runtime(device)
-        provider = _PROVIDERS[device]
-        kept = engine_cache_folder(model, external, os.environ) if device == "tensorrt" else None
-        if device == "tensorrt" and kept is None:
-            get_logger(__name__).warning("engines_not_kept", cure="set XDG_CACHE_HOME to a writable folder")
-        try:
-            session = ort.InferenceSession(
-                model,
-                _session_options(external, threads),
-                providers=provider_chain(device, engine_cache=kept),
-                enable_fallback=0,
-            )
-        except Exception as error:  # noqa: BLE001 - onnxruntime raises its own types, all without a common root
-            raise BundleRejected(f"onnxruntime cannot load model.onnx: {_brief(error)}", reason="parse") from None
-        if session.get_providers()[0] != provider:
-            raise ConfigurationError(f"asked for {provider}, onnxruntime gave {session.get_providers()}")
-        unknown = {entry.name for entry in session.get_inputs()} - _INPUTS
-        if unknown:
-            raise BundleRejected(f"model.onnx wants inputs we do not know: {sorted(unknown)}", reason="op")
-        return cls(session, bound=device != "cpu")
-
-    def run(self, batch: Batch) -> Float32:
-        """Logits, float32 [B]. Raises InferenceFailed with the runtime's reason."""
-        session = self._session
-        if session is None:
-            raise InferenceFailed("the model version is closed")
-        try:
-            logits = self._engine_call(session, self._output, model_inputs(batch, self._inputs))
-        except Exception as error:  # noqa: BLE001 - the batch boundary: a failing run fails its items only
-            raise InferenceFailed(f"onnxruntime failed: {_brief(error)}") from None
-        rows = batch.input_ids_BT.shape[0]
-        if logits.shape not in {(rows, 1), (rows,)}:
-            raise InferenceFailed(f"expected one logit an item, shape [{rows}, 1]; got {list(logits.shape)}")
-        return np.asarray(logits, dtype=np.float32).reshape(rows)
-
-    def close(self) -> None:
-        """Drop the session. Idempotent."""
-        with self._closing:
-            self._session = None
-
-
-def _run_plain(session: ort.InferenceSession, output: str, feed: Mapping[str, Int64]) -> Float32:
-    logits: Float32 = session.run([output], dict(feed))[0]
-    return logits
-
-
-def _run_bound(session: ort.InferenceSession, output: str, feed: Mapping[str, Int64]) -> Float32:
-    """One copy to the device for each input, when it is bound, and one back for the logits, when the run ends.
-
-    The binding belongs to this call alone, so workers share only the session, whose runs are thread-safe: with two
-    workers the next batch is padded and copied while the GPU runs the one before. The host buffers are numpy's, not
-    pinned: onnxruntime's Python API allocates pinned memory only from an `OrtEpDevice`, and its CUDA provider is none
-    unless it was built as a plugin (1.31). A batch is some 10 KB to 1 MB, so there is little to gain.
+    Raises:
+        BundleRejected: onnxruntime cannot read the model, or it has inputs that we do not know.
+        ConfigurationError: the device's provider did not come up.
     """
-    binding = session.io_binding()
-    for name, values in feed.items():
-        binding.bind_cpu_input(name, values)
-    binding.bind_output(output, "cpu")
-    session.run_with_iobinding(binding)
-    logits: Float32 = binding.get_outputs()[0].numpy()
-    return logits
-
-
-def model_inputs(batch: Batch, names: Set[str]) -> dict[str, Int64]:
-    """The arrays for a graph with these inputs, each [B, T]; positions count from the row's first token."""
-    feed = {"input_ids": batch.input_ids_BT, "attention_mask": batch.attention_mask_BT}
-    if "token_type_ids" in names:
-        feed["token_type_ids"] = batch.token_type_ids_BT
-    if "position_ids" in names:
-        feed["position_ids"] = np.maximum(batch.attention_mask_BT.cumsum(axis=1) - 1, 0)
-    return feed
+    check_runtime(device)
+    provider = _PROVIDERS[device]
+    kept = engine_cache_folder(model, external, os.environ) if device == "tensorrt" else None
+    if device == "tensorrt" and kept is None:
+        get_logger(__name__).warning("engines_not_kept", cure="set XDG_CACHE_HOME to a writable folder")
+    try:
+        session = ort.InferenceSession(
+            model,
+            _session_options(external, threads),
+            providers=provider_chain(device, engine_cache=kept),
+            enable_fallback=0,
+        )
+    except Exception as error:  # noqa: BLE001 - onnxruntime raises its own types, all without a common root
+        raise BundleRejected(f"onnxruntime cannot load model.onnx: {brief(error)}", reason="parse") from None
+    if session.get_providers()[0] != provider:
+        raise ConfigurationError(f"asked for {provider}, onnxruntime gave {session.get_providers()}")
+    unknown = {entry.name for entry in session.get_inputs()} - INPUTS
+    if unknown:
+        raise BundleRejected(f"model.onnx wants inputs we do not know: {sorted(unknown)}", reason="op")
+    return OrtBackend(session, bound=device != "cpu")
 
 
 def _session_options(external: Mapping[str, bytes], threads: int | None) -> ort.SessionOptions:
@@ -251,8 +186,3 @@ def _session_options(external: Mapping[str, bytes], threads: int | None) -> ort.
         buffers = [external[name] for name in names]
         options.add_external_initializers_from_files_in_memory(names, buffers, [len(data) for data in buffers])
     return options
-
-
-def _brief(error: BaseException) -> str:
-    """The first line of a runtime's message, bounded."""
-    return str(error).strip().split("\n", 1)[0][:300]

@@ -12,7 +12,7 @@ import numpy as np
 
 from service.domain import Batch
 from service.engine.backend import Backend
-from service.engine.cost import Cell
+from service.engine.policy import Cell
 
 _LENGTHS = (16, 64, 128, 256, 512, 1024, 2048, 4096)
 _REPEATS = 3

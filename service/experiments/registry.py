@@ -88,17 +88,13 @@ class Registry:
         self._log = get_logger(__name__)
         self.entries: Mapping[str, Entry] = {}
         """By name."""
-        self._by_model: Mapping[str, Entry] = {}
+        self.running: Mapping[str, Entry] = {}
+        """By model: one at a time. Empty while no experiment runs: then requests need not come to the router."""
 
     @property
     def configured(self) -> bool:
         """Whether there can ever be an experiment."""
         return self._file is not None or self.store is not None
-
-    @property
-    def running(self) -> Mapping[str, Entry]:
-        """By model: one at a time."""
-        return self._by_model
 
     async def open(self) -> None:
         """First reading.
@@ -132,7 +128,7 @@ class Registry:
         known = self.entries.get(experiment.name)
         if known is not None and known.origin == "file":
             return "an experiment of this name is defined in the file: change it there"
-        other = self._by_model.get(experiment.model)
+        other = self.running.get(experiment.model)
         if experiment.running and other is not None and other.experiment.name != experiment.name:
             return f"experiment {other.experiment.name} runs on this model: stop it first"
         return None
@@ -172,7 +168,7 @@ class Registry:
             if entry.runs:
                 by_model[experiment.model] = entry
         self._announce(entries)
-        self.entries, self._by_model = entries, by_model
+        self.entries, self.running = entries, by_model
 
     def _all(self) -> Iterable[tuple[Experiment, Origin, int]]:
         for experiment in self._from_file:

@@ -75,11 +75,6 @@ class Router:
         self._clock = clock
         self._log = get_logger(__name__)
 
-    @property
-    def active(self) -> bool:
-        """Whether any experiment runs; if not, requests need not come here."""
-        return bool(self.registry.running)
-
     async def score(self, query: ScoreQuery, asked: Asked) -> Served:
         """Score by one version: the request's arm, the control, or what the request names.
 

@@ -107,10 +107,6 @@ class Shadows:
                 self._characters -= job.characters
                 self._jobs.task_done()
 
-    async def settled(self) -> None:
-        """Wait until nothing is queued."""
-        await self._jobs.join()
-
     async def _shadow(self, job: _Job) -> None:
         if self._same_version(job):
             self._drop(job.experiment, "same_version", len(job.items))

@@ -10,8 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from service.errors import FeedbackConflict
 from service.feedback.connect import Database
-from service.feedback.judging import unjudged
-from service.feedback.queries import chosen, paged
+from service.feedback.queries import chosen, paged, unjudged
 from service.feedback.records import Judged, Prediction, ScoredPair, Vote
 from service.feedback.rows import (
     content,
@@ -27,29 +26,12 @@ Status = Literal["stored", "known"]
 _LIMIT = 500
 
 
-class FeedbackStore:
-    """Every method raises FeedbackUnavailable where the database does not answer.
+class FeedbackStore(Database):
+    """The database of votes. Every method raises FeedbackUnavailable where it does not answer.
 
     Votes have a number that rises in the order in which they were committed. Who read up to `cursor()` reads on with
     `after=` that number and misses nothing, however many writers there are.
     """
-
-    def __init__(self, url: str, *, create: bool = True) -> None:
-        """Arguments and errors as of `Database`; connects at `open`, or at first use."""
-        self._database = Database(url, create=create)
-
-    @property
-    def database(self) -> Database:
-        """Where it keeps them: others may keep tables of their own there, over the same connections."""
-        return self._database
-
-    def open(self) -> None:
-        """Raises as `Database.open`."""
-        self._database.open()
-
-    def close(self) -> None:
-        """Close every connection."""
-        self._database.close()
 
     def add(self, given: Sequence[Vote]) -> list[Status]:
         """Store votes, all or none; the same vote under the same id again is known.
@@ -57,7 +39,7 @@ class FeedbackStore:
         Raises:
             FeedbackConflict: an id is known with another content; `place` says whose.
         """
-        with self._database.write() as connection:
+        with self.write() as connection:
             known = _by_id(connection, [vote.id for vote in given])
             new: dict[str, Vote] = {}
             statuses: list[Status] = []
@@ -74,12 +56,12 @@ class FeedbackStore:
 
     def get(self, ids: Sequence[str]) -> dict[str, Vote]:
         """The votes of these ids, as far as there are any."""
-        with self._database.read() as connection:
+        with self.read() as connection:
             return _by_id(connection, ids)
 
     def cursor(self) -> int:
         """The highest number of a vote, 0 before the first: what comes later has a higher one."""
-        with self._database.read() as connection:
+        with self.read() as connection:
             return connection.execute(select(func.max(votes.c.number))).scalar() or 0
 
     def votes(self, model: str | None = None, *, after: int = 0, until: int | None = None) -> Iterator[Vote]:
@@ -90,21 +72,21 @@ class FeedbackStore:
             until: a cursor to stop at; by default that of now.
         """
         where = chosen(model, after=after, until=self.cursor() if until is None else until)
-        return paged(self._database, where, (votes.c.created, votes.c.id))
+        return paged(self, where, (votes.c.created, votes.c.id))
 
     def by_pair(self, model: str | None = None, *, after: int = 0, until: int | None = None) -> Iterator[list[Vote]]:
         """All votes on each pair that was voted on after a cursor, in order of time; a pair is the same swapped."""
         until = self.cursor() if until is None else until
         fresh = select(votes.c.pair).where(*chosen(model, after=after, until=until))
         where = [*chosen(model, until=until), votes.c.pair.in_(fresh)]
-        found = paged(self._database, where, (votes.c.pair, votes.c.created, votes.c.id))
+        found = paged(self, where, (votes.c.pair, votes.c.created, votes.c.id))
         for _, group in groupby(found, key=lambda vote: pair_key(vote.pair)):
             yield list(group)
 
     def count(self, model: str | None = None, *, after: int = 0) -> int:
         """How many votes."""
         query = select(func.count()).select_from(votes).where(*chosen(model, after=after))
-        with self._database.read() as connection:
+        with self.read() as connection:
             return int(connection.execute(query).scalar_one())
 
     def delete_voter(self, voter: str) -> int:
@@ -112,11 +94,11 @@ class FeedbackStore:
 
         SQLite overwrites what is deleted; PostgreSQL's files and archives forget it with VACUUM and their own age.
         """
-        with self._database.write() as connection:
+        with self.write() as connection:
             theirs = select(votes.c.number).where(votes.c.voter == voter)
             connection.execute(delete(predictions).where(predictions.c.number.in_(theirs)))
             gone = connection.execute(delete(votes).where(votes.c.voter == voter)).rowcount
-        self._database.scrub()
+        self.scrub()
         return gone
 
     def predict(self, vote_id: str, digest: str, prediction: Prediction) -> None:
@@ -124,7 +106,7 @@ class FeedbackStore:
         columns = [literal(value) for value in (digest, *asdict(prediction).values())]
         source = select(votes.c.number, *columns).where(votes.c.id == vote_id)
         names = ["number", "digest", *asdict(prediction)]
-        with self._database.write() as connection:
+        with self.write() as connection:
             statement = self._insert(predictions).from_select(names, source).on_conflict_do_nothing()
             connection.execute(statement)
 
@@ -134,7 +116,7 @@ class FeedbackStore:
             predictions.c.number == votes.c.number, predictions.c.digest == digest
         )
         query = select(votes).where(*chosen(model, since), ~there.exists())
-        with self._database.read() as connection:
+        with self.read() as connection:
             found = connection.execute(query.order_by(votes.c.created, votes.c.id).limit(limit))
             return [to_vote(row) for row in found]
 
@@ -158,7 +140,7 @@ class FeedbackStore:
         if fresh and since is not None:
             earlier = select(votes.c.prompt).where(votes.c.model == model, votes.c.created < since)
             query = query.where(votes.c.prompt.not_in(earlier))
-        with self._database.read() as connection:
+        with self.read() as connection:
             return [to_judged(row, digests) for row in connection.execute(query)]
 
     def remember(self, pairs: Sequence[ScoredPair]) -> None:
@@ -167,30 +149,30 @@ class FeedbackStore:
         key = (remembered.c.request_id, remembered.c.place)
         changed = {column.name: statement.excluded[column.name] for column in remembered.c if column not in set(key)}
         statement = statement.on_conflict_do_update(index_elements=key, set_=changed)
-        with self._database.write() as connection:
+        with self.write() as connection:
             connection.execute(statement, [values_of_scored_pair(pair) for pair in pairs])
 
     def find(self, request_id: str, index: int) -> ScoredPair | None:
         """The pair of a reply."""
         query = select(remembered).where(remembered.c.request_id == request_id, remembered.c.place == index)
-        with self._database.read() as connection:
+        with self.read() as connection:
             row = connection.execute(query).first()
         return None if row is None else to_scored_pair(row)
 
     def to_judge(self, voter: str, *, since: float, avoid: Collection[str] = ()) -> ScoredPair | None:
         """A remembered pair that a voter has not voted on, drawn from the newest ones; `unjudged` says more."""
-        with self._database.read() as connection:
+        with self.read() as connection:
             return unjudged(connection, voter, since=since, avoid=avoid)
 
     def forget(self, before: float) -> int:
         """Remove pairs that were remembered before a time; returns how many."""
-        with self._database.write() as connection:
+        with self.write() as connection:
             return connection.execute(delete(remembered).where(remembered.c.created < before)).rowcount
 
     def stats(self) -> dict[str, Any]:
         """Count votes by model and kind, voters, pairs, predictions and remembered pairs; with the cursor."""
         kind = votes.c.graded.label("graded")
-        with self._database.read() as connection:
+        with self.read() as connection:
             by_model = connection.execute(
                 select(votes.c.model, kind, func.count()).group_by(votes.c.model, kind).order_by(votes.c.model, kind)
             ).all()
@@ -211,7 +193,7 @@ class FeedbackStore:
 
     def _insert(self, table: Any) -> Any:
         """The dialect's INSERT: ON CONFLICT is in both, and in neither's standard."""
-        return (sqlite if self._database.sqlite else postgresql).insert(table)
+        return (sqlite if self.sqlite else postgresql).insert(table)
 
 
 def _by_id(connection: Connection, ids: Sequence[str]) -> dict[str, Vote]:

@@ -2,8 +2,6 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from plurality.core.errors import PluralityError
 from plurality.core.pairs import ResponsePair
@@ -12,35 +10,13 @@ from service.errors import FeedbackConflict, TextTooLong, UnknownModel, UnknownR
 from service.feedback.database import Status
 from service.feedback.records import Prediction, ScoredPair, Vote
 from service.feedback.running import Feedback, Kept
+from service.feedback.wire import ReplyRef, WireVote
 from service.scoring import Scored
 from service.telemetry.metrics import Metrics
 from service.versions.live import Live
 
-Kind = Literal["binary", "tie", "graded"]
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyRef:
-    """A pair of a reply."""
-
-    request_id: str
-    index: int
-
-
-@dataclass(frozen=True, slots=True)
-class GivenVote:
-    """A vote before it is known which pair and which model it is of."""
-
-    id: str
-    voter: str
-    subject: ReplyRef | ResponsePair
-    share_a: float
-    """How far a is preferred, in [0, 1]."""
-    kind: Kind
-    model: str | None = None
-    """Selector of the model that a whole pair is for; None is the default model."""
-    category: str | None = None
-    source: str | None = None
+_Models = Mapping[str | None, str | UnknownModel]
+"""By selector: the name of its model, or why there is none."""
 
 
 class Intake:
@@ -53,44 +29,45 @@ class Intake:
         self._metrics = metrics
         self._longest = longest
 
-    async def take(self, given: Iterable[GivenVote]) -> list[Status | PluralityError]:
+    async def take(self, given: Sequence[WireVote]) -> list[Status | PluralityError]:
         """Store votes, and say of each what became of it: stored now, known before, or its own error.
 
         Raises:
-            TextTooLong: of any vote; nothing was stored.
+            InvalidInput: of any vote, as `WireVote.subject`, or its pair is too long; nothing was stored.
             FeedbackDisabled, FeedbackConflict, FeedbackUnavailable, NotReady: nothing was stored.
         """
         kept = self._feedback.require()
-        votes = [self._checked(vote, place) for place, vote in enumerate(given)]
-        models = self._models(votes)
-        return await kept.call(self._store, kept, votes, models)
+        subjects = [self._subject(vote, place) for place, vote in enumerate(given)]
+        whole = [vote.model for vote in given if vote.request_id is None]
+        return await kept.call(self._store, kept, given, subjects, self._models(whole))
 
-    def _checked(self, vote: GivenVote, place: int) -> GivenVote:
-        items = vote.subject.items if isinstance(vote.subject, ResponsePair) else ()
+    def _subject(self, vote: WireVote, place: int) -> ReplyRef | ResponsePair:
+        subject = vote.subject(place)
+        items = subject.items if isinstance(subject, ResponsePair) else ()
         if any(item.characters > self._longest for item in items):
             raise TextTooLong(
                 f"vote {place} has more characters than the limit of {self._longest}", param=f"votes[{place}]"
             )
-        return vote
+        return subject
 
-    def _models(self, votes: Sequence[GivenVote]) -> Mapping[str | None, str | UnknownModel]:
-        """Names of the models that votes on whole pairs are for; raises NotReady while there is none."""
+    def _models(self, selectors: Iterable[str | None]) -> _Models:
+        """Raises NotReady while there is no model."""
         found: dict[str | None, str | UnknownModel] = {}
-        for vote in votes:
-            if isinstance(vote.subject, ResponsePair) and vote.model not in found:
+        for selector in selectors:
+            if selector not in found:
                 try:
-                    with self._live.pin(vote.model) as bundle:
-                        found[vote.model] = bundle.manifest.model
+                    with self._live.pin(selector) as bundle:
+                        found[selector] = bundle.manifest.model
                 except UnknownModel as error:
-                    found[vote.model] = error
+                    found[selector] = error
         return found
 
     def _store(
-        self, kept: Kept, votes: Sequence[GivenVote], models: Mapping[str | None, str | UnknownModel]
+        self, kept: Kept, given: Sequence[WireVote], subjects: Sequence[ReplyRef | ResponsePair], models: _Models
     ) -> list[Status | PluralityError]:
         """Store what can be. Blocking."""
         now = time.time()
-        results = [_vote(kept, vote, models, now=now) for vote in votes]
+        results = [_vote(kept, vote, subject, models, now=now) for vote, subject in zip(given, subjects, strict=True)]
         stored = {place: result for place, result in enumerate(results) if isinstance(result, Vote)}
         places = list(stored)
         try:
@@ -100,8 +77,12 @@ class Intake:
         became: dict[int, Status] = dict(zip(places, statuses, strict=True))
         for place, status in became.items():
             if status == "stored":
-                self._metrics.feedback_votes.labels(stored[place].model, votes[place].kind).inc()
+                self._metrics.feedback_votes.labels(stored[place].model, _kind(stored[place])).inc()
         return [became[place] if isinstance(result, Vote) else result for place, result in enumerate(results)]
+
+
+def _kind(vote: Vote) -> str:
+    return "graded" if vote.graded else "tie" if vote.share_a == 0.5 else "binary"
 
 
 def scored_pairs(
@@ -139,21 +120,19 @@ def scored_pairs(
 
 
 def _vote(
-    kept: Kept, given: GivenVote, models: Mapping[str | None, str | UnknownModel], *, now: float
+    kept: Kept, given: WireVote, subject: ReplyRef | ResponsePair, models: _Models, *, now: float
 ) -> Vote | PluralityError:
     """The record of a vote, or why there is none."""
     shown: Vote | ScoredPair | None = None
-    subject = given.subject
-    if isinstance(subject, ReplyRef):
-        shown = kept.recorder.find(subject.request_id, subject.index) or _known(kept, given.id, subject)
+    if isinstance(subject, ResponsePair):
+        pair, model = subject, models[given.model]
+        if isinstance(model, UnknownModel):
+            return model
+    else:
+        shown = kept.recorder.find(*subject) or _known(kept, given)
         if shown is None:
             return UnknownReply("no pair is remembered under this request_id and index: give it whole")
         pair, model = shown.pair, shown.model
-    else:
-        pair, named = subject, models[given.model]
-        if isinstance(named, UnknownModel):
-            return named
-        model = named
     return Vote(
         id=given.id,
         pair=pair,
@@ -161,16 +140,16 @@ def _vote(
         voter=given.voter,
         model=model,
         created=now,
-        graded=given.kind == "graded",
+        graded=given.graded,
         category=given.category,
         source=given.source or (shown.source if shown else None),
-        request_id=subject.request_id if isinstance(subject, ReplyRef) else None,
+        request_id=given.request_id,
         experiment=shown.experiment if shown else None,
         arm=shown.arm if shown else None,
     )
 
 
-def _known(kept: Kept, vote_id: str, place: ReplyRef) -> Vote | None:
+def _known(kept: Kept, given: WireVote) -> Vote | None:
     """The same vote sent again after its pair was forgotten."""
-    before = kept.store.get([vote_id]).get(vote_id)
-    return before if before and before.request_id == place.request_id else None
+    before = kept.store.get([given.id]).get(given.id)
+    return before if before and before.request_id == given.request_id else None

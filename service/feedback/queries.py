@@ -1,16 +1,19 @@
-"""Which votes, and how many of them are read at once."""
+"""Which votes, how many of them are read at once, and which remembered pair a person is shown next."""
 
-from collections.abc import Iterator, Sequence
+import secrets
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, literal, select, tuple_
+from sqlalchemy import Column, ColumnElement, Connection, literal, select, tuple_
 
 from service.feedback.connect import Database
-from service.feedback.records import Vote
-from service.feedback.rows import to_vote
-from service.feedback.tables import votes
+from service.feedback.records import ScoredPair, Vote
+from service.feedback.rows import to_scored_pair, to_vote
+from service.feedback.tables import pair_key, remembered, votes
 
 _PAGE = 500
+_PAIRS = 200
+"""A page of remembered pairs."""
 
 
 def chosen(
@@ -42,3 +45,29 @@ def paged(database: Database, where: Sequence[ColumnElement[bool]], order: Seque
             return
         last = [literal(page[-1]._mapping[column], column.type) for column in order]
         place = tuple_(*order) > tuple_(*last)
+
+
+def unjudged(connection: Connection, voter: str, *, since: float, avoid: Collection[str] = ()) -> ScoredPair | None:
+    """A pair that the voter has not voted on under any request id, at random from the newest page that has one.
+
+    At random, so that several people who vote at once do not all get the same pair. Pairs of equal responses ask
+    nothing.
+
+    Args:
+        since: remembered at or after, in seconds since the epoch.
+        avoid: keys of pairs (`pair_key`) not to show, such as those that were skipped.
+    """
+    done = set(connection.execute(select(votes.c.pair).where(votes.c.voter == voter)).scalars()) | set(avoid)
+    newest = select(remembered).where(remembered.c.created >= since)
+    newest = newest.order_by(remembered.c.created.desc(), remembered.c.request_id, remembered.c.place)
+    start = 0
+    while rows := connection.execute(newest.limit(_PAIRS).offset(start)).all():
+        found = [pair for pair in map(to_scored_pair, rows) if _asks(pair, done)]
+        if found:
+            return secrets.choice(found)
+        start += _PAIRS
+    return None
+
+
+def _asks(pair: ScoredPair, done: Collection[str]) -> bool:
+    return pair.pair.response_a != pair.pair.response_b and pair_key(pair.pair) not in done

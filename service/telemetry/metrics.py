@@ -1,7 +1,6 @@
 """Every metric, declared once, with one prefix and closed label sets. An object, not a module global."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.gc_collector import GCCollector
@@ -98,34 +97,27 @@ class Metrics:
         """Prometheus text format. Takes milliseconds with many series: call it off the event loop."""
         return generate_latest(self.registry)
 
-    def for_version(self, version: "VersionLabels") -> "ModelMetrics":
-        """The instruments of one resident version, label values bound."""
-        return ModelMetrics(self, version)
-
-
-@dataclass(frozen=True, slots=True)
-class VersionLabels:
-    """The labels of a version's metrics."""
-
-    model: str
-    digest: str
-    objective: str
-    precision: str
-    calibrated: bool
-    temperature: float
-    """Rewards are counted in units of it."""
-
 
 class ModelMetrics:
-    """The metrics of one version. Its series are removed when it is retired."""
+    """The metrics of one version, label values bound. Its series are removed when it is retired."""
 
-    def __init__(self, metrics: Metrics, version: VersionLabels) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        model: str,
+        digest: str,
+        *,
+        objective: str,
+        precision: str,
+        calibrated: bool,
+        temperature: float,
+    ) -> None:
+        """Rewards are counted in units of `temperature`."""
         self._all = metrics
-        self.model = version.model
-        self.version = version.digest[:SHORT_DIGEST]
-        self._temperature = version.temperature
-        self._labels = (self.model, self.version)
-        self._info = (*self._labels, version.objective, version.precision, str(version.calibrated))
+        self.model = model
+        self._temperature = temperature
+        self._labels = (model, digest[:SHORT_DIGEST])
+        self._info = (*self._labels, objective, precision, str(calibrated))
         self._score = metrics.score.labels(*self._labels)
         self._inference = metrics.inference_seconds.labels(*self._labels)
         self._queue = metrics.queue_items.labels(*self._labels)

@@ -18,7 +18,7 @@ from service.scoring import Scored
 from service.ui.access import Parts, form_of, refused, status_of
 from service.ui.forms import Form
 from service.ui.render import page
-from service.versions.snapshot import Snapshot
+from service.versions.resident import Snapshot
 from service.wire import item
 
 MOST_ANSWERS = 6

@@ -15,11 +15,11 @@ from fastapi.responses import Response
 
 from plurality.core.errors import PluralityError
 from plurality.core.pairs import ResponsePair
-from service.api import votes as wire
 from service.errors import FeedbackConflict, InvalidInput, MalformedRequest, Unauthorized, UnknownReply
 from service.feedback.records import ScoredPair
 from service.feedback.running import Kept
 from service.feedback.tables import pair_key
+from service.feedback.wire import VOTER, WireVote
 from service.ui.access import Parts, form_of, refused, status_of
 from service.ui.forms import Form
 from service.ui.render import page
@@ -100,7 +100,7 @@ def _coin() -> bool:
 
 def _check_voter(parts: Parts, form: Form) -> None:
     parts.keys.admit(form.text("feedback_key"), "feedback")
-    if not re.fullmatch(wire.VOTER, form.text("voter")):
+    if not re.fullmatch(VOTER, form.text("voter")):
         raise MalformedRequest(_VOTER, param="voter")
 
 
@@ -130,11 +130,11 @@ async def _store(parts: Parts, form: Form, shown: Shown | None) -> str:
     if shown is None:
         raise MalformedRequest("The form names no pair.")
     try:
-        vote = msgspec.convert(_wire(form, shown), wire.WireVote)
+        vote = msgspec.convert(_wire(form, shown), WireVote)
     except msgspec.ValidationError as error:
         raise malformed(error) from None
     try:
-        [became] = await parts.intake.take([wire.given(vote, 0, parts.caller.resolve)])
+        [became] = await parts.intake.take([vote])
     except FeedbackConflict:
         return "You have voted on this pair before, and differently: the first vote stands."
     if isinstance(became, PluralityError):

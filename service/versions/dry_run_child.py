@@ -19,7 +19,7 @@ from service.bundle.manifest import Golden
 from service.bundle.open import golden_item, open_tokenizer
 from service.domain import Encoding
 from service.engine.backend import pad
-from service.engine.ort import OrtBackend
+from service.engine.ort import open_session
 from service.errors import BundleRejected, EngineError
 
 _PR_SET_PDEATHSIG = 1
@@ -63,7 +63,7 @@ def run(request: dict[str, Any], source: BinaryIO) -> None:
     golden = Golden.model_validate_json(json.dumps(request["golden"]))
     tokenizer = open_tokenizer(contents.pop(request["tokenizer"]), input_format)
     model = contents.pop(request["model"])
-    backend = OrtBackend.open(model, external=contents, device="cpu", threads=1)
+    backend = open_session(model, external=contents, device="cpu", threads=1)
     [encoded] = tokenizer.encode([golden_item(golden)])
     if not isinstance(encoded, Encoding):
         raise BundleRejected(f"a golden input fails: {encoded.message}", reason="selftest")

@@ -7,22 +7,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from service.settings.groups import RollbackSettings
+
 _CELL_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class HealthRules:
-    """The limits beyond which a version is rolled back."""
-
-    within_s: float
-    """How long after an alias moved to it a version is on probation."""
-    window_s: float
-    error_ratio: float
-    """Least share of items of the window failing in the engine that causes a rollback."""
-    min_items: int
-    """Below this count of items in the window the share is not judged."""
-    non_finite: int
-    """Least count of items without a finite reward in the window that causes a rollback."""
 
 
 @dataclass(slots=True)
@@ -38,7 +25,7 @@ class _Cell:
 class Health:
     """Counts one version's outcomes while it is on probation; calls `on_trip` once, with the cause of the rollback."""
 
-    def __init__(self, rules: HealthRules | None, clock: Callable[[], float], on_trip: Callable[[str], None]) -> None:
+    def __init__(self, rules: RollbackSettings, clock: Callable[[], float], on_trip: Callable[[str], None]) -> None:
         self._rules = rules
         self._clock = clock
         self._on_trip = on_trip
@@ -46,8 +33,8 @@ class Health:
         self._cells: deque[_Cell] = deque()
 
     def arm(self) -> None:
-        """Begin the probation."""
-        if self._rules:
+        """Begin the probation, where rollback is automatic."""
+        if self._rules.automatic:
             self._until = self._clock() + self._rules.within_s
             self._cells.clear()
 
@@ -62,7 +49,7 @@ class Health:
             failed: of the items, those that the engine failed on; the non-finite ones among them.
         """
         now = self._clock()
-        if self._rules is None or now >= self._until:
+        if now >= self._until:
             return
         if not self._cells or now - self._cells[-1].start >= _CELL_S:
             self._cells.append(_Cell(now))
@@ -72,13 +59,13 @@ class Health:
         cell.non_finite += non_finite
         while self._cells[0].start <= now - self._rules.window_s:
             self._cells.popleft()
-        if failed and (cause := self._cause(self._rules)):
+        if failed and (cause := self._cause()):
             self.disarm()
             self._on_trip(cause)
 
-    def _cause(self, rules: HealthRules) -> str | None:
-        if sum(cell.non_finite for cell in self._cells) >= rules.non_finite:
+    def _cause(self) -> str | None:
+        if sum(cell.non_finite for cell in self._cells) >= self._rules.non_finite:
             return "non_finite"
         items = sum(cell.items for cell in self._cells)
         failed = sum(cell.failed for cell in self._cells)
-        return "errors" if items >= rules.min_items and failed >= rules.error_ratio * items else None
+        return "errors" if items >= self._rules.min_items and failed >= self._rules.error_ratio * items else None

@@ -1,4 +1,4 @@
-"""Polls the store, follows its pointers, and pins one loaded version for each request.
+"""Polls the store and follows its pointers; the interface to versions for the rest of the service.
 
 `residents.py` loads, swaps and closes versions by the decisions of `lifecycle.py`.
 """
@@ -6,8 +6,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from service.bundle.manifest import made_at
 from service.bundle.pointer import DEFAULT_ALIAS, read_pointer
@@ -16,15 +15,14 @@ from service.errors import BundleRejected
 from service.settings import Settings
 from service.telemetry.logs import get_logger
 from service.telemetry.metrics import Metrics
-from service.versions.resident import Observe, ResidentVersion
+from service.versions.resident import Observe, Snapshot
 from service.versions.residents import Residents
-from service.versions.snapshot import Rejection, Snapshot
-from service.versions.states import VersionStatus
+from service.versions.states import Rejection, VersionStatus
 from service.versions.store_poll import poll_ticks
 
 
 class Live:
-    """The interface to versions for the rest of the service. Reads the store, never writes it."""
+    """The loaded versions, kept to what the store names. Reads the store, never writes it."""
 
     def __init__(
         self,
@@ -40,13 +38,15 @@ class Live:
         self._metrics = metrics
         self._log = get_logger(__name__)
         self._residents = Residents(settings, metrics, clock, observe)
+        self.pin = self._residents.served.pin
+        """Keeps one version for the whole of a request."""
         self._polling = asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
         self._store_up: bool | None = None
 
     @property
     def snapshot(self) -> Snapshot:
-        return self._residents.snapshot
+        return self._residents.served.snapshot
 
     @property
     def statuses(self) -> tuple[VersionStatus, ...]:
@@ -69,21 +69,6 @@ class Live:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)
         await self._residents.aclose(timeout_s=timeout_s)
-
-    @contextmanager
-    def pin(self, selector: str | None) -> Iterator[ResidentVersion]:
-        """Keep one version for the whole of a request, even if the pointer changes meanwhile.
-
-        Raises:
-            UnknownModel: no such model, alias or loaded version.
-            NotReady: nothing is loaded yet.
-        """
-        version = self.snapshot.select(selector, default_model=self._settings.default_model)
-        version.acquire()
-        try:
-            yield version
-        finally:
-            version.release()
 
     def knows(self, selector: str) -> bool:
         """Whether a selector names one of the served models, in any version."""

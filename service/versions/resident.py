@@ -1,27 +1,29 @@
-"""One loaded version: tokenizer, engine session and batcher with one lifetime, and a count of the requests on it."""
+"""A loaded version: tokenizer, engine and batcher with one lifetime; and how a request is pinned to one."""
 
 import asyncio
-import math
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from service.bundle.manifest import Manifest
+from service.bundle.pointer import DEFAULT_ALIAS
 from service.bundle.tokenize import Encoded
 from service.domain import Encoding, Item, Outcome, Reward
 from service.engine.batcher import Batcher
-from service.engine.cost import CostModel
-from service.engine.policy import BatchLimits, Policy
-from service.errors import EngineError, NonFiniteReward, Overloaded
+from service.errors import EngineError, NonFiniteReward, NotReady, Overloaded, UnknownModel
 from service.settings import Settings
-from service.telemetry.metrics import SHORT_DIGEST, Metrics, VersionLabels
+from service.telemetry.metrics import SHORT_DIGEST, Metrics, ModelMetrics
 from service.versions.health import Health
-from service.versions.tuned import TunedModel, largest_batch
+from service.versions.states import Rejection
+from service.versions.tuned import TunedModel, batch_policy
 
 _USABLE = 0.8
 """Share of the time to its deadline that a request may be predicted to wait; the rest covers errors of prediction."""
-_MAX_RETRY_AFTER_S = 60
+_SELECTOR = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]{0,63})(?:@(?P<which>[a-z0-9][a-z0-9._-]{0,63}))?")
+_MIN_DIGEST_PREFIX = 8
 
 
 class Observer(Protocol):
@@ -49,15 +51,26 @@ class ResidentVersion:
         health: Health,
         observe: Observe,
     ) -> None:
-        self._model = model = tuned.model
+        model = tuned.model
+        self.manifest, self.digest = model.manifest, model.digest
+        self.calibrator = model.manifest.calibrator
         self.profile = tuned.profile
         self.health = health
         self._tokenizer = replace(model.tokenizer, share_prompts=settings.batching.share_prompts)
         self._threads = tokenize_threads
         self._clock = clock
-        self.metrics = metrics.for_version(_labels(model.manifest, model.digest))
+        self.metrics = ModelMetrics(
+            metrics,
+            self.manifest.model,
+            self.digest,
+            objective=self.manifest.objective,
+            precision=self.manifest.precision,
+            calibrated=self.manifest.calibration is not None,
+            temperature=self.calibrator.temperature,
+        )
         self.observer = observe(model.manifest, model.digest)
-        self._batcher = Batcher(
+        self._backend = model.backend
+        self.batcher = Batcher(
             model.score,
             batch_policy(tuned, settings),
             workers=tuned.profile.workers,
@@ -69,14 +82,6 @@ class ResidentVersion:
         self._users = 0
         self._unused = asyncio.Event()
         self._unused.set()
-
-    @property
-    def manifest(self) -> Manifest:
-        return self._model.manifest
-
-    @property
-    def digest(self) -> str:
-        return self._model.digest
 
     @property
     def name(self) -> str:
@@ -91,14 +96,10 @@ class ResidentVersion:
         self.metrics.tokenized(self._clock() - started)
         return encoded
 
-    def submit(self, encoding: Encoding, *, deadline: float) -> asyncio.Future[Outcome]:
-        """Queue one encoded item."""
-        return self._batcher.submit(encoding, deadline=deadline)
-
     @property
     def queued_s(self) -> float:
         """Predicted seconds until the engine has run everything that is queued now."""
-        return self._batcher.wait_s()
+        return self.batcher.wait_s()
 
     def check_wait(self, deadline: float, encoded: Sequence[Encoded] = ()) -> None:
         """Refuse a request at once if, by prediction, it would miss its deadline.
@@ -113,11 +114,11 @@ class ResidentVersion:
         if queued_s <= 0 or not self._refuse_late:
             return  # an idle engine refuses no request: predictions may be wrong
         own = [entry for entry in encoded if isinstance(entry, Encoding)]
-        if self._batcher.wait_s(own) > _USABLE * (deadline - self._clock()):
+        if self.batcher.wait_s(own) > _USABLE * (deadline - self._clock()):
             raise Overloaded(
                 "the queue is longer than the request's deadline allows",
                 reason="deadline",
-                retry_after_s=min(_MAX_RETRY_AFTER_S, max(1, math.ceil(queued_s / 2))),
+                queued_s=queued_s,
             )
 
     def record_outcomes(self, outcomes: Sequence[Outcome], *, traffic: bool = True) -> None:
@@ -153,25 +154,73 @@ class ResidentVersion:
                 await self._unused.wait()
         except TimeoutError:
             timeout_s = 0.0
-        await self._batcher.aclose(timeout_s=timeout_s)
-        self._model.backend.close()
+        await self.batcher.aclose(timeout_s=timeout_s)
+        self._backend.close()
 
 
-def _labels(manifest: Manifest, digest: str) -> VersionLabels:
-    return VersionLabels(
-        manifest.model,
-        digest,
-        objective=manifest.objective,
-        precision=manifest.precision,
-        calibrated=manifest.calibration is not None,
-        temperature=manifest.calibrator.temperature,
-    )
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The versions served at one moment; replaced as a whole, never changed."""
+
+    aliases: Mapping[str, Mapping[str, ResidentVersion]] = field(default_factory=dict)
+    """By model, then by alias."""
+    resident: Mapping[str, ResidentVersion] = field(default_factory=dict)
+    """Every loaded version by its digest, also those that no alias names."""
+    rejections: tuple[Rejection, ...] = ()
+
+    def knows(self, selector: str) -> bool:
+        """Whether a selector names one of the served models, in any version."""
+        match = _SELECTOR.fullmatch(selector)
+        return match is not None and match["name"] in self.aliases
+
+    def select(self, selector: str | None, *, default_model: str | None) -> ResidentVersion:
+        """The version that `name`, `name@alias` or `name@digest` (8 digits or more) names.
+
+        Raises:
+            UnknownModel: no such model, alias or loaded version.
+            NotReady: nothing is loaded yet.
+        """
+        if not self.aliases:
+            raise NotReady("no model version is loaded yet")
+        match = _SELECTOR.fullmatch(selector or default_model or self._only_model())
+        if match is None or match["name"] not in self.aliases:
+            raise UnknownModel(f"no such model; served: {', '.join(sorted(self.aliases))}", param="model")
+        model, which = match["name"], match["which"] or DEFAULT_ALIAS
+        if which in self.aliases[model]:
+            return self.aliases[model][which]
+        found = [
+            version
+            for digest, version in self.resident.items()
+            if digest.startswith(which) and version.manifest.model == model
+        ]
+        if len(which) >= _MIN_DIGEST_PREFIX and len(found) == 1:
+            return found[0]
+        raise UnknownModel(
+            f"model {model} has no such alias or resident version; "
+            f"aliases: {', '.join(sorted(self.aliases[model]))} (or 8 or more digits of a version's digest)",
+            param="model",
+        )
+
+    def _only_model(self) -> str:
+        names = sorted(self.aliases)
+        if len(names) == 1:
+            return names[0]
+        raise UnknownModel(f"name a model, several are served: {', '.join(names)}", param="model")
 
 
-def batch_policy(tuned: TunedModel, settings: Settings) -> Policy:
-    """The batching policy of this version on this machine."""
-    manifest, batching = tuned.model.manifest, settings.batching
-    limits = BatchLimits(largest_batch(manifest, settings), batching.max_tokens)
-    longest = manifest.input_format.max_length
-    cost = CostModel(tuned.profile.cells, max_items=limits.max_items, max_tokens=longest)
-    return Policy(limits, cost, batching.scheduler, batching.ageing_s)
+class Served:
+    """The versions that requests can be pinned to now."""
+
+    def __init__(self, default_model: str | None) -> None:
+        self._default_model = default_model
+        self.snapshot = Snapshot()
+
+    @contextmanager
+    def pin(self, selector: str | None) -> Iterator[ResidentVersion]:
+        """Keep one version for the whole of a request, even if the pointer changes meanwhile; raises as `select`."""
+        version = self.snapshot.select(selector, default_model=self._default_model)
+        version.acquire()
+        try:
+            yield version
+        finally:
+            version.release()

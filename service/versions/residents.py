@@ -18,12 +18,11 @@ from service.errors import BundleRejected, RollbackImpossible
 from service.settings import Settings
 from service.telemetry.logs import get_logger
 from service.telemetry.metrics import SHORT_DIGEST, Metrics
-from service.versions.health import Health, HealthRules
+from service.versions.health import Health
 from service.versions.lifecycle import Budget, Lifecycle
 from service.versions.loader import Loader
-from service.versions.resident import Observe, ResidentVersion
-from service.versions.snapshot import Rejection, Snapshot
-from service.versions.states import Key, State, VersionRegistry, VersionStatus
+from service.versions.resident import Observe, ResidentVersion, Served, Snapshot
+from service.versions.states import Key, Rejection, State, VersionRegistry, VersionStatus
 from service.versions.tuned import same_shape
 
 _USABLE_MEMORY = 0.8
@@ -40,7 +39,7 @@ class Residents:
         self._clock = clock
         self._observe = observe
         self._log = get_logger(__name__)
-        self.snapshot = Snapshot()
+        self.served = Served(settings.default_model)
         self.registry = VersionRegistry(time.time, self._moved)
         self.lifecycle = Lifecycle(self.registry, budget(settings))
         self.unreadable: dict[str, Rejection] = {}
@@ -68,7 +67,7 @@ class Residents:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self.snapshot = Snapshot()
+        self.served.snapshot = Snapshot()
         versions, self._versions = self._versions, {}
         await asyncio.gather(*(self._close(version, timeout_s) for version in versions.values()))
         self._tokenize_threads.shutdown(wait=False, cancel_futures=True)
@@ -94,8 +93,8 @@ class Residents:
     def publish(self) -> None:
         """Reconcile aliases and states, replace the snapshot, and start or stop draining."""
         self.lifecycle.reconcile()
-        old = self.snapshot
-        self.snapshot = Snapshot(
+        old = self.served.snapshot
+        self.served.snapshot = Snapshot(
             {
                 model: {alias: self._versions[model, digest] for alias, digest in aliases.served.items()}
                 for model, aliases in self.lifecycle.aliases.items()
@@ -132,7 +131,7 @@ class Residents:
         ]
 
     def _note_moves(self, old: Snapshot) -> None:
-        for model, names in self.snapshot.aliases.items():
+        for model, names in self.served.snapshot.aliases.items():
             for alias, version in names.items():
                 if old.aliases.get(model, {}).get(alias) is not version:
                     version.health.arm()
@@ -164,7 +163,7 @@ class Residents:
             tokenize_threads=self._tokenize_threads,
             clock=self._clock,
             metrics=self._metrics,
-            health=Health(health_rules(self._settings), self._clock, partial(self._tripped, key)),
+            health=Health(self._settings.rollback, self._clock, partial(self._tripped, key)),
             observe=self._observe,
         )
 
@@ -175,7 +174,7 @@ class Residents:
             await asyncio.wait(self._retiring.values(), return_when=asyncio.FIRST_COMPLETED)
 
     def _same_shape_profile(self, manifest: Manifest) -> Profile | None:
-        loaded = self.snapshot.resident.values()
+        loaded = self.served.snapshot.resident.values()
         return next((version.profile for version in loaded if same_shape(version.manifest, manifest)), None)
 
     def _refuse(self, key: Key, error: Exception) -> None:
@@ -232,11 +231,3 @@ def budget(settings: Settings) -> Budget:
     limits = settings.repository
     size = limits.resident_bytes or int(_USABLE_MEMORY * memory_bytes())
     return Budget(limits.resident_versions, size, {DEFAULT_ALIAS: limits.keep_previous})
-
-
-def health_rules(settings: Settings) -> HealthRules | None:
-    """The rules of automatic rollback; None: it is off."""
-    rules = settings.rollback
-    if not rules.automatic:
-        return None
-    return HealthRules(rules.within_s, rules.window_s, rules.error_ratio, rules.min_items, rules.non_finite)

@@ -71,6 +71,16 @@ class VersionStatus:
         return self.model, self.digest
 
 
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a version, or a whole pointer, is not served."""
+
+    model: str
+    digest: str | None
+    reason: str
+    message: str
+
+
 class VersionRegistry:
     """Holds the state of every known version; a retired one is forgotten."""
 

@@ -16,9 +16,9 @@ from service.bundle.formats import Closed
 from service.bundle.manifest import Manifest
 from service.bundle.open import MODEL_FILE, LoadedModel, open_model
 from service.bundle.store import VerifiedFiles
-from service.engine.cost import Cell
-from service.engine.dual_session import DualSessionBackend
+from service.engine.backend import DualSessionBackend
 from service.engine.machine import cores, fingerprint
+from service.engine.policy import BatchLimits, Cell, CostModel, Policy
 from service.engine.profile import Profile, Shape, fastest_split, measure_cells
 from service.settings import Settings
 from service.telemetry.logs import get_logger
@@ -106,6 +106,15 @@ def largest_batch(manifest: Manifest, settings: Settings) -> int:
     Dynamic int8 scales activations by tensor, so a text's reward would depend on its batch-mates: one a call.
     """
     return 1 if manifest.precision == "int8" else settings.batching.max_items
+
+
+def batch_policy(tuned: TunedModel, settings: Settings) -> Policy:
+    """The batching policy of this version on this machine."""
+    manifest, batching = tuned.model.manifest, settings.batching
+    limits = BatchLimits(largest_batch(manifest, settings), batching.max_tokens)
+    longest = manifest.input_format.max_length
+    cost = CostModel(tuned.profile.cells, max_items=limits.max_items, max_tokens=longest)
+    return Policy(limits, cost, batching.scheduler, batching.ageing_s)
 
 
 def _open(files: VerifiedFiles, settings: Settings, threads: int) -> LoadedModel:

@@ -7,8 +7,7 @@ from benchmarks.offline import planned_padding
 from benchmarks.report import paired, per_s, share, spread
 from benchmarks.serving import percentiles
 from benchmarks.soak import slope_interval
-from service.engine.cost import Cell, CostModel
-from service.engine.policy import BatchLimits, Policy
+from service.engine.policy import BatchLimits, Cell, CostModel, Policy
 from tests.fakes import BATCHING_PAYS
 
 

@@ -85,7 +85,7 @@ def subject(store: Path, checkpoint: Path | None, *, tolerance: float) -> Iterat
 
 def probabilities(manifest: Manifest, rewards: list[float]) -> list[float]:
     """P(preferred over a response of median reward), calibrated if the version is."""
-    scored = Scored(manifest, digest="", outcomes=())
+    scored = Scored(manifest, "", manifest.calibrator, outcomes=())
     return [scored.absolute_probability(reward) for reward in rewards]
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.admission import MAX_RETRY_AFTER_S, Gate, Permit
-from service.errors import Draining, Overloaded, TooManyItems
+from service.admission import Gate, Permit
+from service.errors import MAX_RETRY_AFTER_S, Draining, Overloaded, TooManyItems
 from tests.fakes import ManualClock
 
 
@@ -70,6 +70,8 @@ def test_retry_after_follows_the_measured_rate() -> None:
     assert _retry_after(door) == 10
     clock.now += 1000.0
     assert _retry_after(door) == MAX_RETRY_AFTER_S
+    clock.now += 6200.0
+    assert _retry_after(door) == MAX_RETRY_AFTER_S, "the rate is almost nothing: the time is no finite float"
 
 
 def _retry_after(door: Gate) -> int:

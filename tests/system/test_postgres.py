@@ -36,7 +36,7 @@ def test_a_vote_is_numbered_only_when_the_one_before_is_committed(fresh: Fresh) 
     with opened(url) as store, opened(url) as other:
         store.add([vote(0)])
         second = threading.Thread(target=other.add, args=([vote(2)],))
-        with store._database.write() as connection:
+        with store.write() as connection:
             number = connection.exec_driver_sql(
                 "SELECT nextval(pg_get_serial_sequence('feedback_votes', 'number'))"
             ).scalar_one()

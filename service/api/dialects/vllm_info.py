@@ -57,7 +57,7 @@ async def tokenize(caller: RequestScorer, request: Request, body: bytes) -> Resp
     longest = manifest.input_format.max_length
     return plain(
         {
-            "count": len(encoding) + encoding.cut_tokens,
+            "count": len(encoding.ids) + encoding.cut_tokens,
             "max_model_len": longest,
             "tokens": encoding.ids,
             "token_strs": None,

@@ -124,7 +124,7 @@ def test_token_types(bert: Checkpoint, llama: Checkpoint) -> None:
     """Token types go to a model that has them: 1 from the response on; a decoder gets none."""
     example = dataset(ROWS[:1], bert)[0]
     types = Collator(bert.format)([example])["token_type_ids"][0].tolist()
-    start, length = example.a.second_segment, len(example.a)
+    start, length = example.a.second_segment, len(example.a.ids)
     assert types[:length] == [0] * start + [1] * (length - start)
     assert 0 < start < length
     assert "token_type_ids" not in Collator(llama.format)(dataset(ROWS[:1], llama).examples)

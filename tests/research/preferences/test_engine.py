@@ -49,7 +49,7 @@ def test_the_top_on_cached_activations_is_the_whole_model(tmp_path: Path, layers
 
 def _inputs(base: Any, text: corpora.Text) -> dict[str, torch.Tensor]:
     (encoding,) = base.encode([ScoreItem(*text)])
-    types = [int(i >= encoding.second_segment) for i in range(len(encoding))]
+    types = [int(i >= encoding.second_segment) for i in range(len(encoding.ids))]
     return {"input_ids": torch.tensor([encoding.ids]), "token_type_ids": torch.tensor([types])}
 
 

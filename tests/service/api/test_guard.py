@@ -12,7 +12,7 @@ import pytest
 
 from service.app import Service, create_app
 from service.domain import Batch, Float32
-from service.engine.ort import OrtBackend
+from service.engine.backend import OrtBackend
 from service.errors import Draining
 from tests.api import settings_for, with_api
 

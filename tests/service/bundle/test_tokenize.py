@@ -50,14 +50,14 @@ def test_pairs_are_cut_from_the_left_of_the_prompt(prompt: str, response: str) -
     assert found.ids == (1, *kept_first, 2, *kept_second, 2)
     assert found.second_segment == 2 + len(kept_first)
     assert found.cut_tokens == cut
-    assert len(found) <= FORMAT.max_length
+    assert len(found.ids) <= FORMAT.max_length
 
 
 def test_no_token_types() -> None:
     """A model without token types has no second segment."""
     form = PairFormat(**(FORMAT.model_dump() | {"token_types": False}))
     found = one(ItemTokenizer.from_json(word_tokenizer().tokenizer.to_str(), form), ScoreItem("a", "b"))
-    assert found.second_segment == len(found)
+    assert found.second_segment == len(found.ids)
 
 
 def test_conversations_in_pairs() -> None:

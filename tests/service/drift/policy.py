@@ -18,7 +18,7 @@ from service.bundle.manifest import FileEntry
 from service.bundle.open import MODEL_FILE, TOKENIZER_FILE, LoadedModel, open_tokenizer, score_now
 from service.bundle.pointer_writer import set_aliases, writer
 from service.domain import Encoding, Reward, ScoreItem
-from service.engine.ort import OrtBackend
+from service.engine.ort import open_session
 
 WORDS = ("the", "a", "cat", "dog", "sees", "finds", "likes", "old", "new", "house", "river", "and", "or", "then", "why")
 
@@ -55,7 +55,7 @@ def publish_length_model(store: Path) -> str:
         files = {MODEL_FILE: _graph(), TOKENIZER_FILE: (source / TOKENIZER_FILE).read_bytes()}
         tokenizer = open_tokenizer(files[TOKENIZER_FILE], before.input_format)
         items = list(Policy(seed=1).items(1000))
-        with closing(OrtBackend.open(files[MODEL_FILE], external={}, device="cpu", threads=1)) as backend:
+        with closing(open_session(files[MODEL_FILE], external={}, device="cpu", threads=1)) as backend:
             model = LoadedModel("", before.model_copy(update={"center": 0.0}), tokenizer, backend)
             rewards = np.array([outcome.value for outcome in score_now(model, items) if isinstance(outcome, Reward)])
         encodings = [entry for entry in tokenizer.encode(items) if isinstance(entry, Encoding)]

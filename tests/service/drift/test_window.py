@@ -24,7 +24,7 @@ requests = st.lists(
 
 def noted(stories: Sequence[Sequence[tuple[str, float | None]]], *, std: float = 1.0) -> WindowSnapshot:
     """A window that saw these requests: (prompt, reward or an error of its own) each."""
-    window = Window(SMALL, reference_std=std)
+    window = Window(SMALL, reference_std=std, close=lambda: None)
     for story in stories:
         outcomes: list[Outcome] = [
             InferenceFailed("no") if value is None else Reward(value, 10, 0) for _, value in story
@@ -95,7 +95,7 @@ def test_equal_rewards_collapse_whatever_the_unit() -> None:
 )
 def test_the_length_of_a_response(item: Item, tokens: float) -> None:
     """Its share of the item's characters, of all tokens, those that were cut included."""
-    window = Window(SMALL, reference_std=1.0)
+    window = Window(SMALL, reference_std=1.0, close=lambda: None)
     window.note([item], [Reward(0.5, 70, 30)])
     [(reward, length, cut)] = window.snapshot().rows
     assert (reward, cut) == (0.5, 30)
@@ -105,7 +105,7 @@ def test_the_length_of_a_response(item: Item, tokens: float) -> None:
 def test_no_text_is_kept() -> None:
     """Neither prompts nor responses can be reached from a window."""
     prompt, response = "secret prompt " * 3, "secret response " * 3
-    window = Window(SMALL, reference_std=1.0)
+    window = Window(SMALL, reference_std=1.0, close=gc.enable)  # which, unlike a lambda, leads to no test's texts
     for _ in range(70):
         window.note([ScoreItem(prompt, response)] * 2, [Reward(0.0, 9, 0)] * 2)
     reached, waiting = {}, [window]

@@ -14,7 +14,7 @@ from service.engine.batcher import Batcher
 from service.engine.policy import BatchLimits, Policy
 from service.engine.queue import PendingQueue
 from service.errors import DeadlineExceeded, Draining, InferenceFailed, NonFiniteReward
-from service.telemetry.metrics import Metrics, VersionLabels
+from service.telemetry.metrics import Metrics, ModelMetrics
 from tests.fakes import BATCHING_PAYS, NAN, POISON, ManualClock, ScriptedBackend, encoding, loaded
 
 FAR = 1e12
@@ -32,8 +32,8 @@ async def running(
         workers=workers,
         dedupe=dedupe,
         clock=clock or ManualClock(),
-        metrics=metrics.for_version(
-            VersionLabels("fake", model.digest, "baseline", "fp32", calibrated=False, temperature=1.0)
+        metrics=ModelMetrics(
+            metrics, "fake", model.digest, objective="baseline", precision="fp32", calibrated=False, temperature=1.0
         ),
     )
     try:

@@ -14,8 +14,8 @@ import pytest
 from plurality.core.errors import ConfigurationError
 from service.domain import Batch, Device, Encoding
 from service.engine import ort as runtime
-from service.engine.backend import pad
-from service.engine.ort import OrtBackend, check_runtime, engine_cache_folder, provider_chain
+from service.engine.backend import OrtBackend, pad
+from service.engine.ort import check_runtime, engine_cache_folder, open_session, provider_chain
 from service.errors import InferenceFailed
 
 GPUS: tuple[Device, ...] = ("cuda", "tensorrt")
@@ -157,9 +157,9 @@ def test_opening_on_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     monkeypatch.setattr(ort, "InferenceSession", opened)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(ConfigurationError, match="asked for CUDAExecutionProvider, onnxruntime gave"):
-        OrtBackend.open(b"m", external={}, device="cuda", threads=None)
+        open_session(b"m", external={}, device="cuda", threads=None)
     monkeypatch.setattr(real, "get_providers", lambda: [FIRST["tensorrt"], FIRST["cuda"]])
-    backend = OrtBackend.open(b"m", external={}, device="tensorrt", threads=None)
+    backend = open_session(b"m", external={}, device="tensorrt", threads=None)
     cache = engine_cache_folder(b"m", {}, {"XDG_CACHE_HOME": str(tmp_path)})
     assert asked == [
         (provider_chain("cuda", engine_cache=None), 0),
@@ -227,4 +227,4 @@ def test_no_room_for_engines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.setattr(runtime, "check_runtime", lambda _: None)
     monkeypatch.setattr(ort, "InferenceSession", lambda *_, providers, **__: session if not providers[0][1] else None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    OrtBackend.open(b"m", external={}, device="tensorrt", threads=None).close()
+    open_session(b"m", external={}, device="tensorrt", threads=None).close()

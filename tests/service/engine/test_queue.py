@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.domain import Scheduler
-from service.engine.cost import Cell, CostModel
-from service.engine.policy import BatchLimits, Policy
+from service.engine.policy import BatchLimits, Cell, CostModel, Policy
 from service.engine.queue import PendingQueue, Taken
 
 NOW = 100.0

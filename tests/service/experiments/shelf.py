@@ -11,7 +11,7 @@ from typing import Any, cast
 from service.admission import Gate
 from service.domain import Batch, Float32, ScoreItem, ScoreQuery
 from service.drift.monitor import Watch
-from service.engine.cost import Cell
+from service.engine.policy import Cell
 from service.engine.profile import Profile
 from service.errors import UnknownModel
 from service.experiments.assign import PUBLIC_KEY
@@ -21,6 +21,7 @@ from service.experiments.router import Asked, Router, Served
 from service.experiments.shadow import Shadows
 from service.scoring import Scorer
 from service.settings import Settings
+from service.settings.groups import RollbackSettings
 from service.telemetry.metrics import Metrics
 from service.versions.health import Health
 from service.versions.live import Live
@@ -180,7 +181,7 @@ def _bundle(
     digest = (alias.encode().hex() * 64)[:64]
     tuned = TunedModel(replace(loaded(engine), digest=digest), Profile(1, 1, cells))
     clock = asyncio.get_running_loop().time
-    health = Health(None, clock, lambda _: None)
+    health = Health(RollbackSettings(), clock, lambda _: None)
     return ResidentVersion(
         tuned,
         settings,

@@ -187,8 +187,7 @@ def test_one_manifest_of_no_known_age_stops_nothing(tmp_path: Path) -> None:
 
     async def story(on: Stage, predictor: Predictor, store: FeedbackStore) -> None:
         bundle = on.shelf.bundles["candidate"]
-        bundle._model = replace(bundle._model, manifest=bundle.manifest.model_copy(update={"created": "lately"}))
-        assert bundle.manifest.created == "lately"
+        bundle.manifest = bundle.manifest.model_copy(update={"created": "lately"})
         assert await predictor.step() == 2
 
     play(tmp_path, [vote(0)], story, definition=experiment())
@@ -201,7 +200,7 @@ def test_an_experiment_that_cannot_be_predicted_is_alone(tmp_path: Path) -> None
         registry = on.router.registry
         other = registry.entries["tone"].experiment.model_copy(update={"name": "other", "model": "other"})
         good = registry.entries["tone"]
-        registry._by_model = {"bad": replace(good, experiment=other), MODEL: good}
+        registry.running = {"bad": replace(good, experiment=other), MODEL: good}
         ask = store.unpredicted
 
         def picky(model: str, *rest: object) -> list[Vote]:

@@ -49,7 +49,7 @@ def test_agreement_is_counted(tmp_path: Path, factor: float, flips: int, shift: 
 
     async def story(on: Stage) -> None:
         await answered(on, 3)
-        await on.shadows.settled()
+        await on.shadows._jobs.join()
         assert on.count("ab_compared_total", **QUIET) == 3
         assert on.count("ab_disagreement_total", **QUIET) == flips
         assert on.count("ab_rank_flip_ratio", **QUIET) == flips / 3
@@ -69,7 +69,7 @@ def test_a_slow_shadow(tmp_path: Path) -> None:
         assert on.count("shadow_dropped_total", experiment="tone", reason="full") == 18
         assert on.count("ab_compared_total", **QUIET) == 0
         on.engines["candidate"].gate.set()
-        await on.shadows.settled()
+        await on.shadows._jobs.join()
         assert on.count("ab_compared_total", **QUIET) == 2
 
     play(tmp_path, story, Times(2.0), experiments={"shadow_items": 4, "background_load": 0.5})
@@ -98,7 +98,7 @@ def test_a_shadow_that_cannot(tmp_path: Path, candidate: ScriptedBackend, versio
 
     async def story(on: Stage) -> None:
         await answered(on, 2)
-        await on.shadows.settled()
+        await on.shadows._jobs.join()
         assert on.count("shadow_dropped_total", experiment="tone", reason=reason) == 4
         assert on.count("ab_compared_total", **QUIET) == 0
         await answered(on)
@@ -115,7 +115,7 @@ def test_a_shadow_waits_for_room(tmp_path: Path) -> None:
             for _ in range(50):
                 await asyncio.sleep(0)
             assert on.engines["candidate"].batches == []
-        await on.shadows.settled()
+        await on.shadows._jobs.join()
         assert on.count("ab_compared_total", **QUIET) == 1
 
     play(tmp_path, story, Times(2.0))
@@ -128,7 +128,7 @@ def test_a_shadow_gives_way(tmp_path: Path) -> None:
         four = [ScoreItem("a b", word) for word in "abcd"]
         await on.ask(*four)
         with on.gate.enter(items=1, tokens=1):
-            await on.shadows.settled()
+            await on.shadows._jobs.join()
         assert on.count("shadow_dropped_total", experiment="tone", reason="busy") == 4
         assert on.engines["candidate"].batches == []
 
@@ -183,12 +183,12 @@ def test_a_shadow_that_breaks_does_not_end_the_others(tmp_path: Path) -> None:
             before = on.count("shadow_dropped_total", experiment="tone", reason=reason)
             served = await on.ask(*PAIR)
             on.scorer.score = AsyncMock(side_effect=error)  # type: ignore[method-assign]
-            await on.shadows.settled()
+            await on.shadows._jobs.join()
             on.scorer.score = score  # type: ignore[method-assign]
             assert served.labels["arm"] == "current"
             assert on.count("shadow_dropped_total", experiment="tone", reason=reason) == before + 2
         await answered(on)
-        await on.shadows.settled()
+        await on.shadows._jobs.join()
         assert on.count("ab_compared_total", **QUIET) == 1
 
     play(tmp_path, story, Times(2.0))
@@ -205,7 +205,7 @@ def test_a_shadow_is_blamed_for_what_the_primary_could_score(tmp_path: Path, sha
     async def story(on: Stage) -> None:
         on.engines["stable"].factor = float("nan") if shared else 1.0  # type: ignore[attr-defined]
         await on.ask(*PAIR)
-        await on.shadows.settled()
+        await on.shadows._jobs.join()
         tally = tally_of(on, "quiet", "candidate")
         assert (tally.requests, tally.errors, tally.non_finite) == ((1, 0, 0) if shared else (1, 1, 2))
         assert tally.p95_s is None

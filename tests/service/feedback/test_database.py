@@ -34,7 +34,7 @@ def test_writers_do_not_stop_readers(fresh: Fresh) -> None:
     url = fresh()
     with opened(url) as store:
         store.add([vote(1)])
-        with store._database.write() as connection:
+        with store.write() as connection:
             connection.exec_driver_sql("DELETE FROM feedback_votes")
             assert store.count() == 1
 

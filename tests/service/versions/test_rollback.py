@@ -11,7 +11,8 @@ from service.app import Service
 from service.bundle.pointer_writer import set_aliases, writer
 from service.domain import ScoreItem, ScoreQuery
 from service.errors import NonFiniteReward
-from service.versions.health import Health, HealthRules
+from service.settings.groups import RollbackSettings
+from service.versions.health import Health
 from tests.api import settings_for, with_api
 from tests.fakes import ManualClock
 from tests.service.versions.test_candidates import quiet, stamp
@@ -95,7 +96,7 @@ def test_nowhere_to_go_back_to(tmp_path: Path) -> None:
 def health(**rules: float) -> tuple[Health, ManualClock, list[str]]:
     base = {"within_s": 600.0, "window_s": 60.0, "error_ratio": 0.1, "min_items": 100, "non_finite": 2}
     clock, causes = ManualClock(), list[str]()
-    made = Health(HealthRules(**(base | rules)), clock, causes.append)  # type: ignore[arg-type]
+    made = Health(RollbackSettings(**(base | rules)), clock, causes.append)
     made.arm()
     return made, clock, causes
 

@@ -10,9 +10,7 @@ from structlog.testing import capture_logs
 from service.bundle.open import LoadedModel, check_golden, open_model
 from service.bundle.store import VerifiedFiles, read_verified
 from service.domain import Encoding
-from service.engine.backend import pad
-from service.engine.dual_session import DualSessionBackend
-from service.engine.ort import OrtBackend
+from service.engine.backend import DualSessionBackend, OrtBackend, pad
 from service.errors import BundleRejected, InferenceFailed
 from service.versions.tuned import TunedModel, load_tuned
 from tests.api import settings_for

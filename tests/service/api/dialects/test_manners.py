@@ -11,7 +11,7 @@ import pytest
 
 from service.app import Service
 from service.domain import Batch, Float32
-from service.engine.ort import OrtBackend
+from service.engine.backend import OrtBackend
 from tests.api import settings_for, with_api
 
 NATIVE = {"items": [{"prompt": "p", "response": "r"}]}

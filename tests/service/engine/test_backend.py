@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from service.domain import Batch
-from service.engine.backend import pad
-from service.engine.dual_session import DualSessionBackend
+from service.engine.backend import DualSessionBackend, pad
 from service.errors import InferenceFailed
 from tests.fakes import POISON, ScriptedBackend, encoding
 
