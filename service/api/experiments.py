@@ -18,13 +18,11 @@ from service.api.paths import RouteGroup
 from service.api.routes import decode
 from service.api.shapes import NATIVE
 from service.errors import ExperimentConflict, FeedbackDisabled, MalformedRequest, UnknownExperiment, WritesDisabled
-from service.experiments.assign import BUCKETS, counts
-from service.experiments.definition import Experiment, as_plain, continued, parse_experiment
+from service.experiments.definition import Experiment, continued, parse_experiment
 from service.experiments.predict import residents, votes_since
 from service.experiments.registry import DefinitionStore, Entry
 from service.experiments.reporting import ArmReport, report_on
 from service.experiments.running import Experiments
-from service.experiments.tally import Tally
 from service.versions.live import Live
 
 _PUT = msgspec.json.Decoder(WireExperiment)
@@ -56,11 +54,11 @@ def experiment_routes(parts: Experiments, live: Live, keys: Keys) -> RouteGroup:
 
     @router.get("", responses=_answers(ExperimentsResponse), summary="Experiments and how their arms do")
     async def every() -> Response:
-        return _json({"experiments": [state_of(entry, live) for entry in registry.entries.values()]})
+        return _json(ExperimentsResponse([ExperimentState.of(entry, live) for entry in registry.entries.values()]))
 
     @router.get("/{name}", responses=_answers(ExperimentState), summary="One experiment")
     async def one(name: str) -> Response:
-        return _json(state_of(_entry(parts, name), live))
+        return _json(ExperimentState.of(_entry(parts, name), live))
 
     @router.get(
         "/{name}/report",
@@ -97,7 +95,7 @@ def experiment_routes(parts: Experiments, live: Live, keys: Keys) -> RouteGroup:
                 experiment = _parsed(lambda: continued(known.experiment, experiment))
             await asyncio.to_thread(store.put, experiment)
             await registry.refresh()
-        return _json(state_of(_entry(parts, name), live))
+        return _json(ExperimentState.of(_entry(parts, name), live))
 
     @router.delete("/{name}", responses=_answers(Deleted), summary="End an experiment; its votes stay")
     async def delete(name: str, request: Request) -> Response:
@@ -109,7 +107,7 @@ def experiment_routes(parts: Experiments, live: Live, keys: Keys) -> RouteGroup:
         await registry.refresh()
         if not gone:
             raise _unknown(parts)
-        return _json({"deleted": name})
+        return _json(Deleted(name))
 
     return RouteGroup(router, NATIVE)
 
@@ -148,51 +146,9 @@ def _unknown(parts: Experiments) -> UnknownExperiment:
     return UnknownExperiment(f"no such experiment; defined: {known}", param="name")
 
 
-def state_of(entry: Entry, live: Live) -> dict[str, Any]:
-    """An `ExperimentState` as plain values."""
-    experiment = entry.experiment
-    versions = residents(experiment, live)
-    buckets = counts(entry.allocation)
-    digests = {name: version.digest for name, version in versions.items()}
-    standings = [(arm, entry.seen(arm.name, digests.get(arm.name))) for arm in experiment.arms]
-    return {
-        "definition": _definition(experiment),
-        "origin": entry.origin,
-        "runs": entry.runs,
-        "problem": entry.problem,
-        "votes_since": votes_since(experiment, versions),
-        "arms": [
-            {
-                "name": arm.name,
-                "version": digests.get(arm.name),
-                "share": buckets.get(arm.name, 0) / BUCKETS,
-                "disabled": standing.breaker.open,
-                **_tally(standing.tally),
-            }
-            for arm, standing in standings
-        ],
-    }
-
-
-def _tally(tally: Tally) -> dict[str, Any]:
-    return {
-        "requests": tally.requests,
-        "errors": tally.errors,
-        "non_finite": tally.non_finite,
-        "p95_s": tally.p95_s,
-    }
-
-
-def _definition(experiment: Experiment) -> dict[str, Any]:
-    """As it can be put again; a ramp of one step is a number."""
-    plain = as_plain(experiment)
-    arms = [arm | {"weight": arm["weight"][0] if len(arm["weight"]) == 1 else arm["weight"]} for arm in plain["arms"]]
-    return {**plain, "arms": arms}
-
-
 def _answers(model: type[msgspec.Struct]) -> dict[int | str, dict[str, Any]]:
     return {200: {"content": content_of(model), "description": "The answer"}}
 
 
-def _json(reply: dict[str, Any]) -> Response:
+def _json(reply: object) -> Response:
     return Response(msgspec.json.encode(reply), media_type="application/json")

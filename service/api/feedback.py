@@ -9,7 +9,6 @@ import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
-from plurality.core.errors import PluralityError
 from plurality.core.rows import PreferenceRow
 from service.api import votes as wire
 from service.api.calls import RequestScorer
@@ -19,11 +18,10 @@ from service.api.paths import RouteGroup
 from service.api.routes import decode
 from service.api.shapes import NATIVE
 from service.errors import MalformedRequest
-from service.feedback.database import Status
 from service.feedback.export import json_line, training_rows
 from service.feedback.intake import Intake
 from service.feedback.running import Feedback
-from service.wire import item_error, malformed
+from service.wire import malformed
 
 WIRE = (wire.VotesRequest, wire.VotesResponse, wire.DeletedVotes)
 CURSOR_HEADER = "x-feedback-cursor"
@@ -66,8 +64,9 @@ def feedback_routes(caller: RequestScorer, feedback: Feedback, intake: Intake) -
         feedback.require()
         body = decode(_VOTES, await request.body())
         given = (wire.given(vote, place, caller.resolve) for place, vote in enumerate(body.votes))
-        replies = [_reply(vote.id, became) for vote, became in zip(body.votes, await intake.take(given), strict=True)]
-        return _json({"request_id": request.scope["request_id"], "votes": replies})
+        became = zip(body.votes, await intake.take(given), strict=True)
+        entries = [wire.VoteReply.of(vote.id, one) for vote, one in became]
+        return _json(wire.VotesResponse(request.scope["request_id"], entries))
 
     @router.get(
         "/export",
@@ -94,7 +93,7 @@ def feedback_routes(caller: RequestScorer, feedback: Feedback, intake: Intake) -
         kept = feedback.require()
         if not re.fullmatch(wire.VOTER, voter):
             raise MalformedRequest("a voter is a key of 1 to 64 letters, digits, - and _", param="voter")
-        return _json({"deleted": await kept.call(kept.store.delete_voter, voter)})
+        return _json(wire.DeletedVotes(await kept.call(kept.store.delete_voter, voter)))
 
     return RouteGroup(router, NATIVE, "feedback"), RouteGroup(admin, NATIVE, "admin")
 
@@ -109,16 +108,10 @@ def _query(request: Request) -> wire.ExportQuery:
         raise malformed(error) from None
 
 
-def _reply(vote_id: str, became: Status | PluralityError) -> dict[str, Any]:
-    if isinstance(became, PluralityError):
-        return {"id": vote_id, "error": item_error(became)}
-    return {"id": vote_id, "status": became}
-
-
 def _lines(rows: Iterator[PreferenceRow]) -> Iterator[bytes]:
     while chunk := list(islice(rows, _ROWS_A_CHUNK)):
         yield b"".join(map(json_line, chunk))
 
 
-def _json(reply: dict[str, Any]) -> Response:
+def _json(reply: msgspec.Struct) -> Response:
     return Response(msgspec.json.encode(reply), media_type="application/json")

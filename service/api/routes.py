@@ -8,7 +8,7 @@ import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from service.api import replies, schemas
+from service.api import schemas
 from service.api.calls import RequestScorer
 from service.api.errors import ErrorBody
 from service.api.openapi import content_of, request_body
@@ -16,7 +16,7 @@ from service.api.paths import RouteGroup
 from service.api.shapes import NATIVE
 from service.feedback.intake import scored_pairs
 from service.feedback.records import ScoredPair
-from service.wire import malformed, to_item, too_deep
+from service.wire import Model, PreferencePair, ScoredItem, malformed, to_item, too_deep
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 WIRE = (
@@ -68,7 +68,9 @@ def native_routes(caller: RequestScorer, remember: Callable[[Sequence[ScoredPair
         body = decode(_SCORE, await request.body())
         items = [to_item(item.prompt, item.response) for item in body.items]
         scored = await caller.score(request, items, model=body.model)
-        return _json(replies.score(scored, request.scope["request_id"]))
+        entries = [ScoredItem.of(outcome) for outcome in scored.outcomes]
+        model = Model.of(scored.manifest, scored.digest)
+        return _json(schemas.ScoreResponse(request.scope["request_id"], model, entries))
 
     @router.post(
         "/preference",
@@ -85,7 +87,10 @@ def native_routes(caller: RequestScorer, remember: Callable[[Sequence[ScoredPair
         if remember:
             labels = request.scope["labels"]
             remember(scored_pairs(request_id, items, scored, sources=sources, labels=labels, now=time.time()))
-        return _json(replies.preference(scored, request_id, sources=sources))
+        outcomes, model = scored.outcomes, Model.of(scored.manifest, scored.digest)
+        judged = zip(outcomes[::2], outcomes[1::2], sources, strict=True)
+        pairs = [PreferencePair.of(a, b, scored.calibrator, source) for a, b, source in judged]
+        return _json(schemas.PreferenceResponse(request_id, model, pairs))
 
     @router.post(
         "/rank",
@@ -98,13 +103,13 @@ def native_routes(caller: RequestScorer, remember: Callable[[Sequence[ScoredPair
         items = [to_item(body.prompt, text) for text in body.responses]
         scored = await caller.score(request, items, model=body.model)
         asked = {"win_matrix": body.win_matrix, "advantages": body.advantages}
-        return _json(replies.rank(scored, request.scope["request_id"], **asked, source=body.source))
+        return _json(schemas.RankResponse.of(scored, request.scope["request_id"], **asked, source=body.source))
 
     @router.get(
         "/models", responses=_answers(schemas.ModelsResponse), summary="Served versions, refused versions and why"
     )
     async def models() -> Response:
-        return _json(replies.models(caller.live.snapshot, caller.live.statuses))
+        return _json(schemas.ModelsResponse.of(caller.live.snapshot, caller.live.statuses))
 
     return RouteGroup(router, NATIVE)
 
@@ -123,5 +128,5 @@ def _answers(model: type[msgspec.Struct]) -> dict[int | str, dict[str, Any]]:
     return {200: {"content": content_of(model), "description": "The answer"}}
 
 
-def _json(reply: replies.Json) -> Response:
+def _json(reply: msgspec.Struct) -> Response:
     return Response(msgspec.json.encode(reply), media_type="application/json")

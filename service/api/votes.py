@@ -1,16 +1,18 @@
 """Votes on the wire, and how they become what feedback takes."""
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from msgspec import Meta
 
+from plurality.core.errors import PluralityError
 from plurality.core.pairs import ResponsePair
-from service.api.schemas import ItemError, Selector
+from service.api.schemas import Selector
 from service.errors import InvalidInput
+from service.feedback.database import Status
 from service.feedback.intake import GivenVote, ReplyRef
 from service.feedback.records import Rows
-from service.wire import Text, Wire, WireMessage, WirePrompt, to_item
+from service.wire import ItemError, Text, Wire, WireMessage, WirePrompt, to_item
 
 MAX_VOTES = 256
 _PEOPLE = 10
@@ -65,8 +67,15 @@ class VoteReply(Wire, kw_only=True, omit_defaults=True):
     """What became of a vote: stored now, known before, or its own error."""
 
     id: str
-    status: Literal["stored", "known"] | None = None
+    status: Status | None = None
     error: ItemError | None = None
+
+    @classmethod
+    def of(cls, vote_id: str, became: Status | PluralityError) -> Self:
+        """From what became of the vote."""
+        if isinstance(became, PluralityError):
+            return cls(id=vote_id, error=ItemError.of(became))
+        return cls(id=vote_id, status=became)
 
 
 class VotesResponse(Wire):

@@ -7,14 +7,12 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from msgspec import Meta
 
-from service.api import replies
 from service.api.openapi import content_of
 from service.api.paths import RouteGroup
-from service.api.schemas import Model
 from service.api.shapes import NATIVE
 from service.drift.monitor import Watch
 from service.versions.live import Live
-from service.wire import Wire
+from service.wire import Model, Wire
 
 
 class WatchedVersion(Wire):
@@ -44,9 +42,9 @@ def watch_routes(live: Live, watch: Watch) -> RouteGroup:
     async def watched() -> Response:
         bundles, readings = live.snapshot.resident, watch.readings()
         versions = [
-            {"model": replies.model(bundle.manifest, digest), "readings": readings.get(digest, {})}
+            WatchedVersion(Model.of(bundle.manifest, digest), readings.get(digest, {}))
             for digest, bundle in bundles.items()
         ]
-        return Response(msgspec.json.encode({"versions": versions}), media_type="application/json")
+        return Response(msgspec.json.encode(WatchResponse(versions)), media_type="application/json")
 
     return RouteGroup(router, NATIVE)

@@ -42,6 +42,50 @@ assert config.objective_name == "margin-half"
 row = PreferenceRow(id="1", prompt="p", response_a="a", response_b="b", label=1.0, votes={"a": 3, "b": 0})
 assert targets_for(config.spec, [row], source="s")[0].margin == 0.5
 """
+_REPLY = """
+import asyncio
+import json
+import sys
+from pathlib import Path
+import httpx
+from typer.testing import CliRunner
+from plurality.cli.app import app
+from service.app import build_service, create_app, running
+from service.settings import read_settings
+
+store, folder = sys.argv[1], Path(sys.argv[2])
+item = {"prompt": "Name a prime.", "response": "Seven."}
+pair = {"prompt": "Name a prime.", "response_a": "Seven.", "response_b": "Eight."}
+
+async def replies():
+    settings = read_settings({"store": store, "repository": {"dry_run": False}}, {})
+    async with running(build_service(settings)) as service:
+        transport = httpx.ASGITransport(create_app(service))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            async def post(verb, **body):
+                return (await client.post(f"/rm/v1/{verb}", json=body)).raise_for_status().json()
+
+            yield (await post("score", items=[item]))["items"][0]
+            yield (await post("preference", pairs=[pair]))["pairs"][0]["b"]
+            yield (await post("rank", prompt="p", responses=["a", "b"]))["items"][1]
+            versions = ["tiny@stable", "tiny@stable"]
+            yield (await post("compare", models=versions, items=[item]))["items"][0]["versions"][1]
+            yield (await post("compare", models=versions, pairs=[pair]))["pairs"][0]["versions"][1]["a"]
+            schema = (await client.get("/openapi.json")).json()["components"]["schemas"]["ScoredItem"]
+            yield schema["properties"]
+
+async def every():
+    return [reply async for reply in replies()]
+
+*entries, described = asyncio.run(every())
+file, output = folder / "items.jsonl", folder / "rewards.jsonl"
+file.write_text(json.dumps(item))
+done = CliRunner().invoke(app, ["score", str(file), "--store", store, "--output", str(output)])
+assert done.exit_code == 0, done.output
+entries.append(json.loads(output.read_text()))
+assert [entry["whole"] for entry in entries] == [True] * 6
+assert described["whole"]["default"] is None
+"""
 
 
 @pytest.fixture
@@ -81,6 +125,15 @@ def test_a_new_margin_policy_is_one_file(copy: Path) -> None:
     before = '    if policy == "paper":\n        return size'
     edit(file, before, f'    if policy == "half":\n        return size / 2\n{before}')
     run(copy, _POLICY)
+
+
+def test_a_new_field_of_a_reply_is_one_struct(copy: Path, published: Path, tmp_path: Path) -> None:
+    """Every route that scores, `plurality score` and OpenAPI have an optional field that `ScoredItem` alone names."""
+    file = copy / "service/wire.py"
+    field = "    error: ItemError | None = None\n"
+    edit(file, field, field + "    whole: bool | None = None\n")
+    edit(file, "0, outcome.cut_tokens)", "0, outcome.cut_tokens, whole=outcome.cut_tokens == 0)")
+    run(copy, _REPLY, str(published), str(tmp_path))
 
 
 def test_one_type_of_each() -> None:
