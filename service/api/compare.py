@@ -8,9 +8,9 @@ from fastapi.responses import Response
 
 from service.api.calls import RequestScorer
 from service.api.compare_records import ComparedItem, ComparedPair, CompareRequest, CompareResponse, WireComparison
-from service.api.openapi import content_of, request_body
+from service.api.openapi import answers, request_body
 from service.api.paths import RouteGroup
-from service.api.routes import ERRORS, decode
+from service.api.routes import ERRORS, JsonReply, decode
 from service.api.shapes import NATIVE
 from service.errors import MalformedRequest
 from service.experiments.compare import compare
@@ -40,7 +40,7 @@ def compare_routes(caller: RequestScorer) -> RouteGroup:
 
     @router.post(
         "/compare",
-        responses={200: {"content": content_of(CompareResponse), "description": "The answer"}},
+        responses=answers(CompareResponse),
         summary="The same texts on several versions: rewards, flips, who predicts people better",
         openapi_extra=request_body(CompareRequest, _EXAMPLE),
     )
@@ -60,7 +60,7 @@ def compare_routes(caller: RequestScorer) -> RouteGroup:
             pairs=None if body.pairs is None else _pairs(scored, body.pairs),
             items=_items(scored) if body.pairs is None else None,
         )
-        return Response(msgspec.json.encode(reply), media_type="application/json")
+        return JsonReply(reply)
 
     return RouteGroup(router, NATIVE)
 

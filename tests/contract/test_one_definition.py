@@ -1,12 +1,20 @@
 """A thing that is defined once is extended by one edit: shown by making the edit in a copy of our code."""
 
+import ast
 import os
 import shutil
 import subprocess
 import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+
+from service.app import Service
+from tests.api import settings_for, with_api
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("service", "model_export", "plurality")
@@ -134,6 +142,64 @@ def test_a_new_field_of_a_reply_is_one_struct(copy: Path, published: Path, tmp_p
     edit(file, field, field + "    whole: bool | None = None\n")
     edit(file, "0, outcome.cut_tokens)", "0, outcome.cut_tokens, whole=outcome.cut_tokens == 0)")
     run(copy, _REPLY, str(published), str(tmp_path))
+
+
+def names_in(node: Any) -> Iterator[str]:
+    """The components that a part of the OpenAPI document refers to."""
+    if isinstance(node, dict):
+        if "$ref" in node:
+            yield node["$ref"].rpartition("/")[2]
+        node = list(node.values())
+    for child in node if isinstance(node, list) else ():
+        yield from names_in(child)
+
+
+def described(document: Mapping[str, Any]) -> dict[str, set[str]]:
+    """Every struct of a reply, and the structs that it holds."""
+    routes = [route for methods in document["paths"].values() for route in methods.values()]
+    waiting = {name for route in routes for name in names_in(route["responses"])}
+    found: dict[str, set[str]] = {}
+    while waiting:
+        name = waiting.pop()
+        found[name] = set(names_in(document["components"]["schemas"][name]))
+        waiting |= found[name] - found.keys()
+    return found
+
+
+def built() -> tuple[dict[str, set[str]], set[str]]:
+    """The functions of the service that build each class; the classes that are converted whole, with their parts."""
+    places: defaultdict[str, set[str]] = defaultdict(set)
+    converted = set()
+
+    def look(node: ast.AST, file: str, owner: str, function: str) -> None:
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func).rpartition(".")[2]
+            own = called == "convert" and ast.unparse(node.args[-1]) == "cls"
+            places[owner if own or called == "cls" else called].add(f"{file}: {function}")
+            converted.update([owner] if own else [])
+        owner = node.name if isinstance(node, ast.ClassDef) else owner
+        function = node.name if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else function
+        for child in ast.iter_child_nodes(node):
+            look(child, file, owner, function)
+
+    for path in (ROOT / "service").rglob("*.py"):
+        look(ast.parse(path.read_text()), str(path.relative_to(ROOT)), "", "")
+    return places, converted
+
+
+def test_a_struct_of_a_reply_is_built_in_one_place(published: Path) -> None:
+    """What OpenAPI says a reply holds is what the service builds, each struct in one function: no second shape."""
+    documents: list[Mapping[str, Any]] = []
+
+    async def story(client: httpx.AsyncClient, service: Service) -> None:
+        documents.append((await client.get("/openapi.json")).json())
+
+    with_api(settings_for(published), story)
+    structs, (places, converted) = described(documents[0]), built()
+    parts = {part for name in converted & structs.keys() for part in structs[name]}
+    assert {"ScoredItem", "PreferencePair", "CompareResponse", "ErrorDetail", "VoteReply"} <= structs.keys() - parts
+    wrong = {name: places[name] for name in structs.keys() - parts if len(places[name]) != 1}
+    assert not wrong, f"not built in exactly one place: {wrong}"
 
 
 def test_one_type_of_each() -> None:
