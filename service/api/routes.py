@@ -82,12 +82,12 @@ def native_routes(caller: RequestScorer, remember: Callable[[Sequence[ScoredPair
         items = [to_item(*side) for side in sides]
         scored = await caller.score(request, items, model=body.model)
         request_id, sources = request.scope["request_id"], [pair.source for pair in body.pairs]
-        if remember:
-            labels = request.scope["labels"]
-            remember(scored_pairs(request_id, items, scored, sources=sources, labels=labels, now=time.time()))
         outcomes, model = scored.outcomes, Model.of(scored.manifest, scored.digest)
         judged = zip(outcomes[::2], outcomes[1::2], sources, strict=True)
         pairs = [PreferencePair.of(a, b, scored.calibrator, source) for a, b, source in judged]
+        if remember:
+            labels = request.scope["labels"]
+            remember(scored_pairs(request_id, items, model, pairs, sources=sources, labels=labels, now=time.time()))
         return JsonReply(schemas.PreferenceResponse(request_id, model, pairs))
 
     @router.post(
