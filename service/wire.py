@@ -108,7 +108,7 @@ class Model(Wire):
 
     @classmethod
     def of(cls, manifest: Manifest, digest: str) -> Self:
-        """From a version's manifest."""
+        """Build it from a version's manifest and digest."""
         calibrated = manifest.calibration is not None
         return cls(manifest.model, digest, manifest.sequence, manifest.objective, manifest.precision, calibrated)
 
@@ -121,7 +121,7 @@ class ItemError(Wire):
 
     @classmethod
     def of(cls, error: PluralityError) -> Self:
-        """From an item's own error, inside a 200 reply."""
+        """Build it from an item's own error, for a reply that is 200."""
         return cls(error.code, error.message)
 
 
@@ -136,7 +136,7 @@ class ScoredItem(Wire, omit_defaults=True):
 
     @classmethod
     def of(cls, outcome: Outcome) -> Self:
-        """From what became of the item."""
+        """Build it from an item's outcome."""
         if isinstance(outcome, Reward):
             return cls(outcome.value, outcome.tokens, outcome.cut_tokens > 0, outcome.cut_tokens)
         return cls(None, None, None, None, error=ItemError.of(outcome))
@@ -154,7 +154,7 @@ class PreferencePair(Wire):
 
     @classmethod
     def of(cls, first: Outcome, second: Outcome, calibrator: Calibrator, source: str | None = None) -> Self:
-        """From both outcomes; without both rewards there is no probability, and nothing is made up."""
+        """Build it from two outcomes; without both rewards there is no probability, and nothing is made up."""
         a, b = ScoredItem.of(first), ScoredItem.of(second)
         if a.reward is None or b.reward is None:
             return cls(a, b, None, None, None, None)

@@ -65,7 +65,7 @@ class WireComparison(Wire):
 
     @classmethod
     def of(cls, found: Comparison) -> Self:
-        """From what was compared: figures become numbers, and what takes resampling is left out."""
+        """Build it from a comparison: figures become numbers, and what takes resampling is left out."""
         return msgspec.convert(asdict(found, dict_factory=_value), cls)
 
 

@@ -50,7 +50,7 @@ class NamedExperiment(WireExperiment, kw_only=True):
 
     @classmethod
     def of(cls, experiment: Experiment) -> Self:
-        """As it can be put again; a ramp of one step is a number."""
+        """Build it from a definition, so that it can be put again; a ramp of one step is a number."""
         plain = as_plain(experiment)
         steps = [arm["weight"] for arm in plain["arms"]]
         weights = [step[0] if len(step) == 1 else step for step in steps]
@@ -74,7 +74,7 @@ class ArmState(Wire):
 
     @classmethod
     def of(cls, name: str, version: str | None, share: float, standing: Standing) -> Self:
-        """From how the arm's version stands."""
+        """Build it from the counters of an arm's version."""
         tally = standing.tally
         counted = (tally.requests, tally.errors, tally.non_finite, tally.p95_s)
         return cls(name, version, share, standing.breaker.open, *counted)
@@ -92,7 +92,7 @@ class ExperimentState(Wire):
 
     @classmethod
     def of(cls, entry: Entry, live: Live) -> Self:
-        """From a definition and the versions that are loaded."""
+        """Build it from a definition and the versions that are loaded."""
         experiment = entry.experiment
         versions, buckets = residents(experiment, live), counts(entry.allocation)
         digests = {name: version.digest for name, version in versions.items()}

@@ -118,7 +118,7 @@ class JsonReply(Response):
     media_type = "application/json"
 
     def render(self, content: object) -> bytes:
-        """Encode it."""
+        """Encode the reply."""
         return msgspec.json.encode(content)
 
 

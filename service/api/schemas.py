@@ -90,7 +90,7 @@ class RankResponse(Wire, omit_defaults=True):
     def of(
         cls, scored: Scored, request_id: str, *, win_matrix: bool, advantages: bool, source: str | None = None
     ) -> Self:
-        """From one prompt's scored responses; one that failed is not ranked and has null in its fields."""
+        """Rank one prompt's scored responses; one that failed is not ranked and has null in its fields."""
         values = {i: outcome.value for i, outcome in enumerate(scored.outcomes) if isinstance(outcome, Reward)}
         rewards = list(values.values())
         calibrator, every = scored.calibrator, range(len(scored.outcomes))
@@ -132,7 +132,7 @@ class ServedVersion(Wire):
 
     @classmethod
     def of(cls, version: ResidentVersion, aliases: Sequence[str], status: VersionStatus) -> Self:
-        """From a loaded version's manifest and state."""
+        """Build it from a loaded version, its aliases and its state."""
         manifest = version.manifest
         return cls(
             Model.of(manifest, version.digest),
@@ -160,7 +160,7 @@ class RejectedVersion(Wire):
 
     @classmethod
     def of(cls, entry: Rejection) -> Self:
-        """From the store's own record of it."""
+        """Build it from a refusal."""
         return cls(entry.model, entry.digest, entry.reason, entry.message)
 
 
@@ -174,7 +174,7 @@ class PendingVersion(Wire):
 
     @classmethod
     def of(cls, status: VersionStatus) -> Self:
-        """From its state."""
+        """Build it from a version's state."""
         return cls(status.model, status.digest, cast("ComingState", status.state.value), _time(status.since))
 
 
@@ -187,7 +187,7 @@ class ModelsResponse(Wire):
 
     @classmethod
     def of(cls, snapshot: Snapshot, statuses: Sequence[VersionStatus]) -> Self:
-        """From what is served at one moment, and every version's state."""
+        """List the versions of a snapshot, those that were refused, and those on their way."""
         known = {status.key: status for status in statuses}
         aliases: dict[str, list[str]] = {}
         for names in snapshot.aliases.values():

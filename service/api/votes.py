@@ -72,7 +72,7 @@ class VoteReply(Wire, kw_only=True, omit_defaults=True):
 
     @classmethod
     def of(cls, vote_id: str, became: Status | PluralityError) -> Self:
-        """From what became of the vote."""
+        """Build it from what became of a vote."""
         if isinstance(became, PluralityError):
             return cls(id=vote_id, error=ItemError.of(became))
         return cls(id=vote_id, status=became)
