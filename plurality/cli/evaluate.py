@@ -46,9 +46,9 @@ def evaluate(
 
         plurality evaluate demo-baseline demo-margin --store .demo/store --data .demo/data/test.jsonl --report report
     """
-    from plurality.evaluation.figures import Resampling
     from plurality.evaluation.run import Question, run
     from plurality.evaluation.text import lines
+    from plurality.stats.paired import Resampling
 
     sources = [name.strip() for name in id_sources.split(",") if name.strip()]
     results = run(Question(models, store, data, votes, sources, report, Resampling(bootstrap, seed)))

@@ -1,4 +1,4 @@
-"""`plurality experiment compare`: offline, by the code of /rm/v1/compare; the other verbs ask a service."""
+"""`plurality experiment compare`: offline, by the code of /rm/v1/compare, with intervals; the others ask a service."""
 
 import asyncio
 import os
@@ -14,8 +14,9 @@ from plurality.cli import experiment_remote
 from service.domain import Device
 
 if TYPE_CHECKING:
+    from plurality.stats.paired import Figure
     from service.domain import ScoreItem
-    from service.experiments.compare import Comparison, Figure
+    from service.experiments.compare import Comparison
     from service.scoring import Scored, Scorer
 
 experiment = typer.Typer(
@@ -56,6 +57,7 @@ def compare(
         plurality experiment compare demo@stable demo@candidate .demo/data/test.jsonl --store .demo/store
     """
     from plurality.core.rows import ComparedRow
+    from plurality.stats.paired import Resampling
     from plurality.training.load import read_rows
     from service.experiments.compare import compare as compare_versions
     from service.experiments.comparison_input import judged_pairs
@@ -66,7 +68,7 @@ def compare(
     pairs = judged_pairs(rows, [row.true_preference for row in rows])
     versions = asyncio.run(_score_all(items, (first, other), overrides))
     prompts = [key for row in rows for key in [row.prompt_key] * 2]
-    found = compare_versions(versions, prompts, pairs, draws=bootstrap)
+    found = compare_versions(versions, prompts, pairs, resampling=Resampling(bootstrap))
     for line in [msgspec.json.encode(found)] if as_json else _lines(found):
         typer.echo(line)
     if found.items_left_out:

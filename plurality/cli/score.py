@@ -97,14 +97,13 @@ async def _score_window(
 ) -> int:
     from service.domain import Reward, ScoreQuery
     from service.telemetry.metrics import SHORT_DIGEST
-    from service.wire import item as scored_item
-    from service.wire import to_item
+    from service.wire import ScoredItem, to_item
 
     deadline = asyncio.get_running_loop().time() + _NO_DEADLINE_S
     wires = [to_item(wire.prompt, wire.response) for _, _, wire in window]
     scored = await scorer.score(ScoreQuery(wires, model, deadline))
     version = f"{scored.manifest.model}@{scored.digest[:SHORT_DIGEST]}"
     for (line, identity, _), outcome in zip(window, scored.outcomes, strict=True):
-        entry = {"line": line, "id": identity, **scored_item(outcome), "model": version}
+        entry = {"line": line, "id": identity, **msgspec.to_builtins(ScoredItem.of(outcome)), "model": version}
         output.write(msgspec.json.encode(entry) + b"\n")
     return sum(not isinstance(outcome, Reward) for outcome in scored.outcomes)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plurality.core.rows import PreferenceRow
-from plurality.evaluation.evaluate import Predictions
+from plurality.evaluation.predict import Predictions
 
 Array = NDArray[np.float64]
 Features = Callable[[str], Sequence[float]]

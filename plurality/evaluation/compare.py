@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from plurality.evaluation.figures import WITH_INTERVAL, Resampling, task
+from plurality.evaluation.figures import WITH_INTERVAL, compared
 from plurality.evaluation.sample import Sample, Slice
-from plurality.stats import UndefinedStatistic, Williams, paired_cluster_bootstrap, williams
+from plurality.stats import UndefinedStatistic, Williams, williams
+from plurality.stats.paired import Resampling, difference
 
 Array = NDArray[np.float64]
 
@@ -68,22 +69,12 @@ def compare(
 def _difference(
     sample: Sample, entry: Slice, name: str, first: Array, other: Array, resampling: Resampling
 ) -> Difference | None:
-    try:
-        found = task(sample, entry, name)
-        estimate = found.value(other) - found.value(first)
-    except UndefinedStatistic:
+    statistic, places, target = compared(sample, entry, name)
+    prompts = [sample.prompts[place] for place in places]
+    found, p_value = difference(statistic, other[places], first[places], target, prompts, resampling)
+    if found.estimate is None:
         return None
-    try:
-        interval = paired_cluster_bootstrap(
-            found.resampled(other),
-            found.resampled(first),
-            found.clusters,
-            draws=resampling.draws,
-            seed=resampling.seed,
-        )
-    except UndefinedStatistic as error:
-        return Difference(entry.group, entry.name, name, estimate, note=str(error))
-    return Difference(entry.group, entry.name, name, estimate, interval.low, interval.high, interval.p_value)
+    return Difference(entry.group, entry.name, name, found.estimate, found.low, found.high, p_value, found.note)
 
 
 def _williams(sample: Sample, first: Array, other: Array) -> tuple[Williams | None, str | None]:

@@ -1,44 +1,21 @@
 """The figures of a slice: each a value, or why there is none, with an interval over whole prompts where it is asked."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from plurality.evaluation.sample import Sample, Slice
-from plurality.stats import (
-    BrierParts,
-    NoiseFloor,
-    UndefinedStatistic,
-    ace,
-    brier,
-    brier_parts,
-    cluster_bootstrap,
-    ece,
-    ece_noise_floor,
-    l1,
-    mce,
-    nll,
-    pairwise_accuracy,
-    pearson,
-    spearman,
-)
+from plurality.evaluation.sample import Places, Sample, Slice
+from plurality.stats import BrierParts, NoiseFloor, ace, brier_parts, ece, ece_noise_floor, mce, nll, spearman
+from plurality.stats.paired import STATISTICS, Figure, Resampling, Statistic, figure
 
 Array = NDArray[np.float64]
-Places = NDArray[np.intp]
-Statistic = Callable[[Array, Array], float]
-"""Of P(a preferred) and a target, both of shape [n]."""
 
 SMALL: Final = 30
 """Prompts; with fewer the interval is the thing to read, and it is itself a little short."""
-
-
-def accuracy(probability: Array, label: Array) -> float:
-    """`pairwise_accuracy` without its counts."""
-    return pairwise_accuracy(probability, label).accuracy
 
 
 def _disagreement(probability: Array, people: Array) -> float:
@@ -54,42 +31,26 @@ def divergence(probability: Array, people: Array) -> float:
 
 
 TO_PEOPLE: Final[Mapping[str, Statistic]] = {
-    "pearson": pearson,
-    "spearman": spearman,
-    "l1": l1,
-    "majority_accuracy": accuracy,
-    "ece_soft": ece,
-    "brier_soft": brier,
+    **{name: STATISTICS[name] for name in ("pearson", "spearman", "l1")},
+    "majority_accuracy": STATISTICS["accuracy"],
+    "ece_soft": STATISTICS["ece"],
+    "brier_soft": STATISTICS["brier"],
     "kl": divergence,
     "disagreement_spearman": _disagreement,
 }
 """Against p*. pearson, l1: arXiv 2412.03822, Tables 1 and 2."""
 
 TO_LABELS: Final[Mapping[str, Statistic]] = {
-    "accuracy": accuracy,
-    "ece": ece,
+    **{name: STATISTICS[name] for name in ("accuracy", "ece")},
     "ece_confidence": partial(ece, convention="confidence"),
     "ece_adaptive": partial(ece, binning="quantile"),
     "ace": ace,
     "mce": mce,
-    "brier": brier,
-    "nll": nll,
+    **{name: STATISTICS[name] for name in ("brier", "nll")},
 }
 """Against the labels. accuracy, ece: arXiv 2312.07401, Table 2. Ten bins, two-sided unless named otherwise."""
 
 WITH_INTERVAL: Final = ("pearson", "l1", "accuracy", "ece")
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One statistic of one slice."""
-
-    value: float | None
-    """None where the statistic has no value; never NaN."""
-    low: float | None = None
-    high: float | None = None
-    note: str | None = None
-    """Why there is no value, or no interval although one was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,48 +72,12 @@ class SliceFigures:
     brier_parts: BrierParts
 
 
-@dataclass(frozen=True, slots=True)
-class Resampling:
-    """How intervals are made."""
-
-    draws: int = 1000
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A statistic and the part of a sample that it is computed on."""
-
-    statistic: Statistic
-    places: Places
-    """Indices of rows, shape [n]."""
-    target: Array
-    """Of those rows, shape [n]."""
-    clusters: Sequence[Hashable]
-    """Their prompts."""
-
-    def value(self, probability: Array) -> float:
-        """The statistic of P(a preferred) of the whole sample, shape [N]."""
-        return self.statistic(probability[self.places], self.target)
-
-    def resampled(self, probability: Array) -> Callable[[Places], float]:
-        """The statistic of some of the part's rows, repeats allowed."""
-        p = probability[self.places]
-        return lambda rows: self.statistic(p[rows], self.target[rows])
-
-
-def task(sample: Sample, entry: Slice, name: str) -> Task:
-    """The statistic of this name on a slice.
-
-    Raises:
-        UndefinedStatistic: it needs p*, and no pair of the slice has one.
-    """
-    to_people = name in TO_PEOPLE
-    places = entry.places[sample.known[entry.places]] if to_people else entry.places
-    if not len(places):
-        raise UndefinedStatistic("no pair has a known p*")
-    target = (sample.people if to_people else sample.label)[places]
-    return Task((TO_PEOPLE if to_people else TO_LABELS)[name], places, target, [sample.prompts[i] for i in places])
+def compared(sample: Sample, entry: Slice, name: str) -> tuple[Statistic, Places, Array]:
+    """The statistic of this name, the rows of a slice that have its target, and that target: p* or the label."""
+    if name in TO_LABELS:
+        return TO_LABELS[name], entry.places, sample.label[entry.places]
+    places = entry.places[sample.known[entry.places]]
+    return TO_PEOPLE[name], places, sample.people[places]
 
 
 def slice_figures(sample: Sample, entry: Slice, probability: Array, resampling: Resampling | None) -> SliceFigures:
@@ -179,17 +104,9 @@ def slice_figures(sample: Sample, entry: Slice, probability: Array, resampling: 
 
 
 def _figure(sample: Sample, entry: Slice, name: str, probability: Array, resampling: Resampling | None) -> Figure:
-    try:
-        found = task(sample, entry, name)
-        value = found.value(probability)
-    except UndefinedStatistic as error:
-        return Figure(None, note=str(error))
-    if resampling is None or name not in WITH_INTERVAL:
-        return Figure(value)
-    try:
-        interval = cluster_bootstrap(
-            found.resampled(probability), found.clusters, draws=resampling.draws, seed=resampling.seed
-        )
-    except UndefinedStatistic as error:
-        return Figure(value, note=f"no interval: {error}")
-    return Figure(value, interval.low, interval.high)
+    statistic, places, target = compared(sample, entry, name)
+    if not len(places):
+        return Figure(None, note="no pair has a known p*")
+    prompts = [sample.prompts[place] for place in places]
+    found = figure(statistic, probability[places], target, prompts, resampling if name in WITH_INTERVAL else None)
+    return replace(found, note=f"no interval: {found.note}") if found.note and found.estimate is not None else found

@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from plurality.core.rows import PreferenceRow
-from plurality.evaluation.evaluate import Array, Predictions
 from plurality.evaluation.figures import SliceFigures
+from plurality.evaluation.predict import Array, Predictions
 from plurality.evaluation.sample import Sample
 from plurality.evaluation.tables import Assessment
 from plurality.stats import reliability_band, reliability_curve
@@ -163,7 +163,7 @@ def _unit_square(axis: Any) -> None:
 def _value(entry: SliceFigures, statistic: str) -> tuple[float, float, float] | None:
     """Value, low, high; the value thrice where there is no interval."""
     found = (entry.people if statistic in entry.people else entry.labels)[statistic]
-    if found.value is None:
+    if found.estimate is None:
         return None
-    low, high = (found.value if end is None else end for end in (found.low, found.high))
-    return found.value, low, high
+    low, high = (found.estimate if end is None else end for end in (found.low, found.high))
+    return found.estimate, low, high

@@ -11,12 +11,12 @@ from tqdm import tqdm
 from model_export.pairs import pairs_digest
 from plurality.core.rows import PreferenceRow
 from plurality.evaluation.baselines import baseline_predictions
-from plurality.evaluation.evaluate import predict
-from plurality.evaluation.figures import Resampling
+from plurality.evaluation.predict import predict
 from plurality.evaluation.report import write_report
 from plurality.evaluation.sample import Slice, make_sample
 from plurality.evaluation.tables import Predictor, Results, evaluate
 from plurality.evaluation.votes import read_votes
+from plurality.stats.paired import Resampling
 from plurality.training.errors import TrainingError
 from plurality.training.load import file_digest, load_rows
 from service.bundle.open import LoadedModel, load_model

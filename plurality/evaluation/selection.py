@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from plurality.evaluation.evaluate import Predictions
+from plurality.evaluation.predict import Predictions
 from plurality.evaluation.sample import Sample
 from plurality.stats import best_of_n
 

@@ -1,17 +1,18 @@
 """Both papers' tables as records: pure functions of rows and predictions."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 import numpy as np
 
 from plurality.evaluation.compare import Comparison, compare
-from plurality.evaluation.evaluate import Predictions
-from plurality.evaluation.figures import WITH_INTERVAL, Resampling, SliceFigures, slice_figures
+from plurality.evaluation.figures import WITH_INTERVAL, SliceFigures, slice_figures
+from plurality.evaluation.predict import Predictions
 from plurality.evaluation.sample import ALL, Sample, Slice, slices
 from plurality.evaluation.selection import BestOfN, best_of_n_curve
-from plurality.stats import Outliers, UndefinedStatistic, outliers, pearson
+from plurality.stats import Outliers, outliers, pearson
+from plurality.stats.paired import Figure, Resampling, figure
 
 SCHEMA_VERSION: Final = 1
 """Of results.json; grows when a field goes or changes its meaning."""
@@ -76,7 +77,16 @@ class Results:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; an undefined figure is null."""
-        return asdict(self)
+        return asdict(self, dict_factory=_as_written)
+
+
+_FIGURE: Final = tuple(field.name for field in fields(Figure))
+
+
+def _as_written(items: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(items)
+    # In results.json the value of a figure is `value`.
+    return {"value": found.pop("estimate"), **found} if tuple(found) == _FIGURE else found
 
 
 def evaluate(
@@ -148,17 +158,14 @@ def _compare(
 
 
 def _pearson_of_difference(sample: Sample, predictions: Predictions) -> float | None:
-    if not sample.known.any():
-        return None
-    try:
-        return pearson(predictions.margin[sample.known], sample.people[sample.known])
-    except UndefinedStatistic:
-        return None
+    return figure(pearson, predictions.margin[sample.known], sample.people[sample.known]).estimate
 
 
 def _mean_source_accuracy(figures: Sequence[SliceFigures], sample: Sample) -> float | None:
     sources = {row.source for row in sample.rows}
-    found = [entry.labels["accuracy"].value for entry in figures if entry.group == "source" and entry.name in sources]
+    found = [
+        entry.labels["accuracy"].estimate for entry in figures if entry.group == "source" and entry.name in sources
+    ]
     values = [value for value in found if value is not None]
     return float(np.mean(values)) if values and len(values) == len(found) else None
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from plurality.evaluation.compare import Comparison, Difference
-from plurality.evaluation.figures import Figure, SliceFigures
+from plurality.evaluation.figures import SliceFigures
 from plurality.evaluation.tables import Assessment, Results
+from plurality.stats.paired import Figure
 
 NONE = "–"
 """Where a statistic has no value."""
@@ -14,11 +15,11 @@ _CELL = 23
 
 def figure(entry: Figure, digits: int = 3) -> str:
     """`0.677 [0.410, 0.840]`, without the interval where there is none."""
-    if entry.value is None:
+    if entry.estimate is None:
         return NONE
     if entry.low is None or entry.high is None:
-        return f"{entry.value:.{digits}f}"
-    return f"{entry.value:.{digits}f} [{entry.low:.{digits}f}, {entry.high:.{digits}f}]"
+        return f"{entry.estimate:.{digits}f}"
+    return f"{entry.estimate:.{digits}f} [{entry.low:.{digits}f}, {entry.high:.{digits}f}]"
 
 
 def difference(entry: Difference | None, digits: int = 3) -> str:

@@ -19,7 +19,7 @@ from model_export.checkpoint import TRAINING_RECORD, open_checkpoint
 from model_export.errors import ExportError
 from model_export.pipeline import Target, export
 from plurality.core.rows import PreferenceRow
-from plurality.evaluation.evaluate import predict
+from plurality.evaluation.predict import predict
 from plurality.sidecar.collect import Collected, collect
 from plurality.sidecar.config import SidecarConfig
 from plurality.sidecar.files import read_record, write_record

@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plurality.sidecar.config import GateConfig
-from plurality.stats import brier, ece, ece_noise_floor, mcnemar, nll
+from plurality.stats import ece, ece_noise_floor, mcnemar
+from plurality.stats.accuracy import correctness
+from plurality.stats.paired import STATISTICS
 
 Array = NDArray[np.float64]
 _CHANCE = 0.05
@@ -53,14 +55,12 @@ def evaluate(evidence: Evidence, gates: GateConfig) -> list[Gate]:
 
 
 def figures(evidence: Evidence) -> dict[str, dict[str, float]]:
-    """Accuracy, ECE, Brier score and NLL of both versions, for the report."""
+    """Accuracy (undecided counts half), ECE, Brier score and NLL of both versions, for the report."""
     both = {"current": evidence.current, "candidate": evidence.candidate}
     return {
         name: {
-            "accuracy": float(_right(evidence.label, probability).mean()),
-            "ece": ece(probability, evidence.label),
-            "brier": brier(probability, evidence.label),
-            "nll": nll(probability, evidence.label),
+            "accuracy": float(correctness(probability, evidence.label).mean()),
+            **{statistic: STATISTICS[statistic](probability, evidence.label) for statistic in ("ece", "brier", "nll")},
         }
         for name, probability in both.items()
         if len(probability)
@@ -76,7 +76,7 @@ def _varied(evidence: Evidence) -> Gate:
 
 def _accuracy(name: str, evidence: Evidence, mask: NDArray[np.bool_], gates: GateConfig) -> Gate:
     label = evidence.label[mask]
-    before, after = _right(label, evidence.current[mask]), _right(label, evidence.candidate[mask])
+    before, after = correctness(evidence.current[mask], label), correctness(evidence.candidate[mask], label)
     loss = float(before.mean() - after.mean())
     lost, gained = int((after < before).sum()), int((after > before).sum())
     chance = mcnemar(lost, gained)
@@ -99,9 +99,3 @@ def _calibrated(evidence: Evidence, gates: GateConfig) -> Gate:
         f"{before:.4f} -> {after:.4f}, allowed {allowed:.4f} (noise floor {floor:.4f} and {gates.max_ece:g}, "
         "or what the running version has)",
     )  # fmt: skip
-
-
-def _right(label: Array, probability: Array) -> Array:
-    """1 where the sides agree, 0 where they do not, ½ where either is undecided."""
-    agreement = np.sign(label - 0.5) * np.sign(probability - 0.5)
-    return (agreement + 1.0) / 2.0

@@ -6,6 +6,7 @@
     decomposition  `brier_parts`: reliability, resolution, uncertainty
     correlation    `pearson`, `spearman`
     comparison     cluster bootstrap intervals, of one model and of the difference of two; `mcnemar`
+    paired         two predictors on the same rows: the statistics by name, their figures and paired differences
     dependent      `williams`: whether two models correlate with the same people differently
     sequential     means that may be looked at after every vote: confidence sequences, always-valid p-values
     tails          `outliers` of reward differences
@@ -18,7 +19,7 @@ Throughout, `probability` is P(a preferred) and `label` the share that preferred
 """
 
 from plurality.stats._validate import UndefinedStatistic
-from plurality.stats.accuracy import PairwiseAccuracy, pairwise_accuracy
+from plurality.stats.accuracy import pairwise_accuracy
 from plurality.stats.calibration import (
     NoiseFloor,
     ReliabilityCurve,
@@ -55,7 +56,6 @@ __all__ = [
     "NoiseBand",
     "NoiseFloor",
     "Outliers",
-    "PairwiseAccuracy",
     "Reference",
     "ReliabilityCurve",
     "SequentialMean",

@@ -1,25 +1,15 @@
 """How often the preferred answer is the one that people prefer."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike
 
-from plurality.stats._validate import UndefinedStatistic, fractions
+from plurality.stats._validate import Array, UndefinedStatistic, fractions
 
 
-@dataclass(frozen=True, slots=True)
-class PairwiseAccuracy:
-    """Accuracy over the decided pairs."""
-
-    accuracy: float
-    decided: int
-    ties: int
-    """Pairs whose label is exactly one half: nobody can be right about them."""
-
-
-def pairwise_accuracy(probability: ArrayLike, label: ArrayLike) -> PairwiseAccuracy:
+def pairwise_accuracy(probability: ArrayLike, label: ArrayLike) -> float:
     """Share of decided labels on whose side P is; P = 1/2 counts half (arXiv 2312.07401, Table 2: avg accuracy).
+
+    A label of exactly one half is not decided: nobody can be right about it.
 
     Args:
         probability: P(a preferred), shape [N].
@@ -33,5 +23,14 @@ def pairwise_accuracy(probability: ArrayLike, label: ArrayLike) -> PairwiseAccur
     decided = y != 0.5
     if not decided.any():
         raise UndefinedStatistic("accuracy: every label is a tie")
-    side = np.sign(p - 0.5)[decided] * np.sign(y - 0.5)[decided]
-    return PairwiseAccuracy(float(np.mean(0.5 + 0.5 * side)), int(decided.sum()), int((~decided).sum()))
+    return float(np.mean(correctness(p, y)[decided]))
+
+
+def correctness(probability: ArrayLike, label: ArrayLike) -> Array:
+    """1 where P is on the label's side, 0 where it is on the other, 1/2 where either is undecided; shape [N].
+
+    Arguments and errors as `pairwise_accuracy`; a label of one half is no error.
+    """
+    p, y = fractions(probability=probability, label=label)
+    right: Array = 0.5 + 0.5 * np.sign(p - 0.5) * np.sign(y - 0.5)
+    return right

@@ -10,8 +10,10 @@ from pathlib import Path
 from model_export.checkpoint import open_checkpoint
 from model_export.pipeline import Target, export
 from plurality.core.rows import PreferenceRow
-from plurality.evaluation.evaluate import Predictions, Scores, predict, score_by
+from plurality.evaluation.figures import SliceFigures, slice_figures
 from plurality.evaluation.plots import plot_agreement
+from plurality.evaluation.predict import Predictions, predict
+from plurality.evaluation.sample import make_sample, slices
 from plurality.synthetic.ask import ask
 from plurality.synthetic.baselines import bag_of_words_accuracy, length_only_accuracy
 from plurality.synthetic.encoder import DEMO_MODEL, resolve_model
@@ -27,7 +29,7 @@ from service.bundle.store import version_directory
 
 MODELS: Mapping[str, Objective] = {"demo-baseline": "baseline", "demo-margin": "margin"}
 KINDS = ("objective", "subjective", "all")
-_RECIPE = {"epochs": 3.0, "batch_size": 16, "learning_rate": 1e-4, "freeze_layers": 3, "max_length": 256}
+_RECIPE = {"epochs": 2.0, "batch_size": 16, "learning_rate": 1e-4, "freeze_layers": 3, "max_length": 256}
 """One recipe for both objectives: a comparison of objectives must change nothing else."""
 
 
@@ -116,7 +118,7 @@ def _export(paths: DemoPaths, name: str, say: Callable[[str], None]) -> None:
 def _evaluate(paths: DemoPaths, rows: list[PreferenceRow], data: DemoData, say: Callable[[str], None]) -> None:
     say(f"4. held-out test: {len(rows)} pairs on prompts that no model has seen")
     predictions = {name: _predict(paths, name, rows) for name in MODELS}
-    scores = {name: score_by(rows, p.calibrated, lambda row: row.category) for name, p in predictions.items()}
+    scores = {name: scores_by_kind(rows, p) for name, p in predictions.items()}
     for line in _table(scores):
         say(line)
     trivial = {
@@ -127,8 +129,7 @@ def _evaluate(paths: DemoPaths, rows: list[PreferenceRow], data: DemoData, say: 
         say(f"   for comparison, {text}: accuracy {accuracy.majority:.3f} against the majority")
     paths.report.mkdir(parents=True, exist_ok=True)
     plot_agreement(rows, predictions, paths.report / "agreement.png")
-    summary = {name: {kind: _plain(entry) for kind, entry in kinds.items()} for name, kinds in scores.items()}
-    (paths.report / "scores.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    (paths.report / "scores.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
     say(f"   plot: {paths.report / 'agreement.png'}")
 
 
@@ -139,18 +140,36 @@ def _predict(paths: DemoPaths, name: str, rows: list[PreferenceRow]) -> Predicti
         return predict(model, rows)
 
 
-def _table(scores: Mapping[str, Mapping[str, Scores]]) -> list[str]:
+def scores_by_kind(rows: list[PreferenceRow], predictions: Predictions) -> dict[str, dict[str, float | int | None]]:
+    """Of each kind of question, and of all: how well the calibrated probability predicts people."""
+    sample = make_sample(rows)
+    entries = {entry.name.lower(): entry for entry in slices(sample) if entry.group != "source"}
+    return {kind: _plain(slice_figures(sample, entries[kind], predictions.calibrated, None)) for kind in KINDS}
+
+
+def _plain(found: SliceFigures) -> dict[str, float | int | None]:
+    people, labels = found.people, found.labels
+    return {
+        "pairs": found.pairs,
+        "accuracy": people["majority_accuracy"].estimate,
+        "label_accuracy": labels["accuracy"].estimate,
+        "pearson": people["pearson"].estimate,
+        "l1": people["l1"].estimate,
+        "ece": labels["ece"].estimate,
+        "ece_noise_floor": found.noise_floor.mean,
+    }
+
+
+def _table(scores: Mapping[str, Mapping[str, Mapping[str, float | int | None]]]) -> list[str]:
+    widths = {"accuracy": 9, "label_accuracy": 9, "pearson": 9, "l1": 7, "ece": 7, "ece_noise_floor": 9}
     lines = [
         f"   {'':<12}{'':<16}{'accuracy':>9}{'(label)':>9}{'Pearson':>9}{'L1':>7}{'ECE':>7}{'(floor)':>9}{'pairs':>7}"
     ]
     for kind in KINDS:
         for name, kinds in scores.items():
             entry = kinds[kind]
-            accuracy, label, correlation = map(_figure, (entry.accuracy, entry.label_accuracy, entry.pearson))
-            lines.append(
-                f"   {kind:<12}{name:<16}{accuracy:>9}{label:>9}{correlation:>9}"
-                f"{entry.l1:>7.3f}{entry.ece:>7.3f}{entry.ece_noise_floor:>9.3f}{entry.pairs:>7}"
-            )
+            cells = "".join(f"{_figure(entry[column]):>{width}}" for column, width in widths.items())
+            lines.append(f"   {kind:<12}{name:<16}{cells}{entry['pairs']:>7}")
     lines.append(
         "   accuracy: against the population's majority; (label): one annotator; Pearson, L1: P to p*; ECE: P to labels"
     )
@@ -159,7 +178,3 @@ def _table(scores: Mapping[str, Mapping[str, Scores]]) -> list[str]:
 
 def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _plain(entry: Scores) -> dict[str, float | int | None]:
-    return {name: getattr(entry, name) for name in entry.__slots__}

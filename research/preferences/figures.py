@@ -134,7 +134,7 @@ def auc(score: Array, positive: NDArray[np.bool_]) -> float:
 
 def accuracy(probability: Array, fraction: Array) -> float:
     """Share of decided pairs that are ranked as most people do."""
-    return pairwise_accuracy(probability, fraction).accuracy
+    return pairwise_accuracy(probability, fraction)
 
 
 def contested_auc(probability: Array, fraction: Array) -> float:

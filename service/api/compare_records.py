@@ -1,11 +1,14 @@
 """The wire's records of /rm/v1/compare."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated, Any, Self
 
+import msgspec
 from msgspec import Meta
 
-from service.api import schemas
-from service.wire import ComparePair, Wire, WireItem
+from service.experiments.compare import Comparison
+from service.wire import ComparePair, Model, PreferencePair, ScoredItem, Wire, WireItem
 
 
 class CompareRequest(Wire, kw_only=True):
@@ -19,30 +22,13 @@ class CompareRequest(Wire, kw_only=True):
 class ComparedPair(Wire):
     """One pair, an entry a version."""
 
-    versions: list[schemas.PreferencePair]
+    versions: list[PreferencePair]
 
 
 class ComparedItem(Wire):
     """One item, an entry a version."""
 
-    versions: list[schemas.ScoredItem]
-
-
-class WireFigure(Wire):
-    """A value with its 95 % interval over resampled prompts; `note` says why there is none."""
-
-    estimate: float
-    low: float | None
-    high: float | None
-    note: str | None
-
-
-class WireNoiseFloor(Wire):
-    """ECE of a perfectly calibrated version on as many pairs: mean, 5 % and 95 % quantile."""
-
-    mean: float
-    low: float
-    high: float
+    versions: list[ScoredItem]
 
 
 class WireVersionFigures(Wire):
@@ -51,8 +37,7 @@ class WireVersionFigures(Wire):
     name: str
     labeled: int
     voted: int
-    figures: Annotated[dict[str, WireFigure], Meta(description="accuracy, ece, brier, nll; pearson, l1 of votes.")]
-    ece_noise_floor: WireNoiseFloor | None
+    figures: Annotated[dict[str, float], Meta(description="accuracy, ece, brier, nll; pearson, l1 of votes.")]
 
 
 class WireDifference(Wire):
@@ -62,13 +47,13 @@ class WireDifference(Wire):
     other: str
     items: int
     pairs: int
-    agreement: Annotated[WireFigure | None, Meta(description="Share of pairs that both order alike.")]
+    agreement: Annotated[float | None, Meta(description="Share of pairs that both order alike.")]
     flips: Annotated[int, Meta(description="Pairs that they order differently.")]
-    rank_correlation: WireFigure | None
-    reward_shift: Annotated[WireFigure | None, Meta(description="Mean of r/T, other less first.")]
-    probability_shift: Annotated[WireFigure | None, Meta(description="Mean |ΔP|.")]
+    rank_correlation: float | None
+    reward_shift: Annotated[float | None, Meta(description="Mean of r/T, other less first.")]
+    probability_shift: Annotated[float | None, Meta(description="Mean |ΔP|.")]
     probability_shift_p95: float | None
-    differences: Annotated[dict[str, WireFigure], Meta(description="Other less first, on the same prompts.")]
+    differences: Annotated[dict[str, float], Meta(description="Other less first, on the same pairs.")]
 
 
 class WireComparison(Wire):
@@ -78,15 +63,25 @@ class WireComparison(Wire):
     differences: list[WireDifference]
     items_left_out: Annotated[int, Meta(description="Items that some version could not score.")]
 
+    @classmethod
+    def of(cls, found: Comparison) -> Self:
+        """Build it from a comparison: figures become numbers, and what takes resampling is left out."""
+        return msgspec.convert(asdict(found, dict_factory=_value), cls)
 
-class CompareResponse(Wire):
+
+class CompareResponse(Wire, omit_defaults=True):
     """Scores by every version, in the request's order, and what differs."""
 
     request_id: str
-    models: list[schemas.Model]
+    models: list[Model]
     comparison: WireComparison
     pairs: list[ComparedPair] | None = None
     items: list[ComparedItem] | None = None
+
+
+def _value(items: Sequence[tuple[str, Any]]) -> Any:
+    named = {name: value for name, value in items if name != "ece_noise_floor"}
+    return named.get("estimate", named)
 
 
 COMPARE_WIRE = (CompareRequest, CompareResponse)

@@ -1,41 +1,22 @@
 """The same texts on two or more versions: what moved, and which predicts people better. Pure.
 
-`/rm/v1/compare` and `plurality experiment compare` both stand on this file.
+`/rm/v1/compare` takes the values; `plurality experiment compare` the intervals too.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from plurality.stats import (
-    NoiseFloor,
-    UndefinedStatistic,
-    brier,
-    cluster_bootstrap,
-    ece,
-    ece_noise_floor,
-    l1,
-    nll,
-    paired_cluster_bootstrap,
-    pairwise_accuracy,
-    pearson,
-    spearman,
-)
+from plurality.stats import NoiseFloor, ece_noise_floor
+from plurality.stats.paired import STATISTICS, Figure, Resampling, difference, figure
 from service.bundle.calibrate import Calibrator
 
 Array = NDArray[np.float64]
 Places = NDArray[np.intp]
-Statistic = Callable[[Array, Array], float]
-OF_LABELS: Mapping[str, Statistic] = {
-    "accuracy": lambda p, y: pairwise_accuracy(p, y).accuracy,
-    "ece": ece,
-    "brier": brier,
-    "nll": nll,
-}
-"""Of P(a preferred) and labels."""
-OF_SHARES: Mapping[str, Statistic] = {"pearson": pearson, "l1": l1}
+OF_LABELS = ("accuracy", "ece", "brier", "nll")
+OF_SHARES = ("pearson", "l1")
 """Of P(a preferred) and shares of votes."""
 
 
@@ -61,16 +42,10 @@ class Pairs:
     """Share of the votes for a; NaN where there are none."""
     sources: Sequence[str | None]
 
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A value and its 95 % interval over resampled prompts, which holds for one look."""
-
-    estimate: float
-    low: float | None = None
-    high: float | None = None
-    note: str | None = None
-    """Why there is no interval."""
+    def at(self, rows: Places) -> "Pairs":
+        """Those at these indices."""
+        sources = [self.sources[row] for row in rows]
+        return Pairs(self.first[rows], self.second[rows], self.label[rows], self.share[rows], sources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +58,7 @@ class VersionFigures:
     figures: Mapping[str, Figure]
     """accuracy, ece, brier, nll of the labels; pearson, l1 of the shares; those that have a value."""
     ece_noise_floor: NoiseFloor | None
-    """ECE of a perfectly calibrated version: below its `high`, `ece` says nothing."""
+    """ECE of a perfectly calibrated version: below its `high`, `ece` says nothing. None without intervals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +69,7 @@ class Difference:
     other: str
     items: int
     pairs: int
-    """Scored by both; only these count."""
+    """Scored by all versions; only these count."""
     agreement: Figure | None
     """Share of pairs that both order alike."""
     flips: int
@@ -121,137 +96,120 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
-    """What every version has scored."""
+class _Side:
+    """One version, on what every version has scored: I items and P pairs of them."""
 
-    prompts: Sequence[Hashable]
-    """Of the items, shape [I]."""
+    name: str
+    rewards: Array
+    """Shape [I]."""
+    scaled: Array
+    """r/T, shape [I]."""
+    order: Array
+    """The sign of r_a - r_b, shape [P]."""
+    probability: Array
+    """P(a preferred), shape [P]."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The items and pairs that every version has scored: indices, votes and prompts."""
+
     items: Places
-    pairs: Places
-    contexts: Sequence[Hashable]
-    """Of all pairs, shape [P]."""
-    draws: int
-    seed: int
+    pairs: Pairs
+    item_prompts: Sequence[Hashable]
+    pair_prompts: Sequence[Hashable]
+
+    def against_people(self) -> Iterator[tuple[str, Array, Places, Sequence[Hashable]]]:
+        """(statistic, target, rows, their prompts) of every figure."""
+        for names, target in ((OF_LABELS, self.pairs.label), (OF_SHARES, self.pairs.share)):
+            rows = np.flatnonzero(np.isfinite(target))
+            prompts = [self.pair_prompts[row] for row in rows.tolist()]
+            yield from ((name, target[rows], rows, prompts) for name in names)
 
 
 def compare(
-    versions: Sequence[VersionScores], prompts: Sequence[Hashable], pairs: Pairs, *, draws: int = 1000, seed: int = 0
+    versions: Sequence[VersionScores],
+    prompts: Sequence[Hashable],
+    pairs: Pairs,
+    *,
+    resampling: Resampling | None = None,
 ) -> Comparison:
     """All figures; the first version is what the others are compared with.
 
     Args:
         prompts: of each item, shape [I]: items and pairs of one prompt are resampled together.
-        draws: resamples behind each interval.
+        resampling: None for values alone: no intervals and no noise floor of ECE, which take hundreds of draws.
     """
     known = np.all([np.isfinite(version.rewards) for version in versions], axis=0)
-    table = _Table(
-        prompts=prompts,
-        items=np.flatnonzero(known),
-        pairs=np.flatnonzero(known[pairs.first] & known[pairs.second]),
-        contexts=[prompts[place] for place in pairs.first],
-        draws=draws,
-        seed=seed,
+    items, kept = np.flatnonzero(known), pairs.at(np.flatnonzero(known[pairs.first] & known[pairs.second]))
+    by_item, by_pair = ([prompts[item] for item in of.tolist()] for of in (items, kept.first))
+    rows = _Rows(items, kept, by_item, by_pair)
+    first, *others = sides = [_side(version, rows) for version in versions]
+    return Comparison(
+        [_figures(side, rows, resampling) for side in sides],
+        [_difference(first, other, rows, resampling) for other in others],
+        len(known) - len(items),
     )
-    probability = [_probabilities(version, pairs) for version in versions]
-    figures = [_figures(v.name, p, pairs, table) for v, p in zip(versions, probability, strict=True)]
-    others = [
-        _difference((versions[0], probability[0]), (versions[place], probability[place]), pairs, table)
-        for place in range(1, len(versions))
-    ]
-    return Comparison(figures, others, len(known) - len(table.items))
 
 
-def _probabilities(version: VersionScores, pairs: Pairs) -> Array:
-    reward_diffs = version.rewards[pairs.first] - version.rewards[pairs.second]
-    found = [
-        version.calibrator.probability(float(reward_diff), source) if np.isfinite(reward_diff) else np.nan
-        for reward_diff, source in zip(reward_diffs, pairs.sources, strict=True)
-    ]
-    return np.array(found, dtype=np.float64)
+def _side(version: VersionScores, rows: _Rows) -> _Side:
+    rewards = version.rewards[rows.items]
+    reward_diffs = version.rewards[rows.pairs.first] - version.rewards[rows.pairs.second]
+    asked = zip(reward_diffs.tolist(), rows.pairs.sources, strict=True)
+    return _Side(
+        name=version.name,
+        rewards=rewards,
+        scaled=rewards / version.calibrator.temperature,
+        order=np.sign(reward_diffs),
+        probability=np.array([version.calibrator.probability(*one) for one in asked], dtype=np.float64),
+    )
 
 
-def _targets(pairs: Pairs, table: _Table) -> list[tuple[str, Statistic, Array, Places]]:
-    """(name, statistic, what it is compared with, rows) of every figure that has rows."""
-    found = []
-    for statistics, truth in ((OF_LABELS, pairs.label), (OF_SHARES, pairs.share)):
-        rows = table.pairs[np.isfinite(truth[table.pairs])]
-        if len(rows):
-            found += [(name, statistic, truth, rows) for name, statistic in statistics.items()]
-    return found
+def _figures(side: _Side, rows: _Rows, resampling: Resampling | None) -> VersionFigures:
+    found = {
+        name: figure(STATISTICS[name], side.probability[places], target, prompts, resampling)
+        for name, target, places, prompts in rows.against_people()
+    }
+    labeled, voted = (np.isfinite(target) for target in (rows.pairs.label, rows.pairs.share))
+    floor = ece_noise_floor(side.probability[labeled]) if resampling and labeled.any() else None
+    return VersionFigures(side.name, int(labeled.sum()), int(voted.sum()), _with_value(found), floor)
 
 
-def _figures(name: str, probability: Array, pairs: Pairs, table: _Table) -> VersionFigures:
-    figures: dict[str, Figure] = {}
-    for statistic, function, truth, rows in _targets(pairs, table):
-        of = _of(function, probability, truth)
-        if figure := _interval(of, None, rows, table.contexts, table):
-            figures[statistic] = figure
-    labeled = table.pairs[np.isfinite(pairs.label[table.pairs])]
-    floor = ece_noise_floor(probability[labeled]) if len(labeled) else None
-    return VersionFigures(name, len(labeled), int(np.isfinite(pairs.share[table.pairs]).sum()), figures, floor)
-
-
-def _difference(
-    first: tuple[VersionScores, Array], other: tuple[VersionScores, Array], pairs: Pairs, table: _Table
-) -> Difference:
-    (one, p), (two, q) = first, other
-    reward_diffs = [version.rewards[pairs.first] - version.rewards[pairs.second] for version in (one, two)]
-    signs = np.sign(reward_diffs)
-    alike = np.where(signs[0] == signs[1], 1.0, 0.0)
-    moved = np.abs(q - p)
-    shift = two.rewards / two.calibrator.temperature - one.rewards / one.calibrator.temperature
-    differences: dict[str, Figure] = {}
-    for name, function, truth, rows in _targets(pairs, table):
-        if figure := _interval(_of(function, q, truth), _of(function, p, truth), rows, table.contexts, table):
-            differences[name] = figure
+def _difference(first: _Side, other: _Side, rows: _Rows, resampling: Resampling | None) -> Difference:
+    p, q = first.probability, other.probability
+    differences = {
+        name: difference(STATISTICS[name], q[places], p[places], target, prompts, resampling)[0]
+        for name, target, places, prompts in rows.against_people()
+    }
+    between = {
+        "agreement": figure(_share_alike, first.order, other.order, rows.pair_prompts, resampling),
+        "rank_correlation": figure(STATISTICS["spearman"], first.rewards, other.rewards, rows.item_prompts, resampling),
+        "reward_shift": figure(_mean_shift, first.scaled, other.scaled, rows.item_prompts, resampling),
+        "probability_shift": figure(STATISTICS["l1"], p, q, rows.pair_prompts, resampling),
+    }
+    known = _with_value(between)
     return Difference(
-        first=one.name,
-        other=two.name,
-        items=len(table.items),
-        pairs=len(table.pairs),
-        agreement=_interval(_mean(alike), None, table.pairs, table.contexts, table),
-        flips=int((signs[0] * signs[1] < 0)[table.pairs].sum()),
-        rank_correlation=_interval(_of(spearman, one.rewards, two.rewards), None, table.items, table.prompts, table),
-        reward_shift=_interval(_mean(shift), None, table.items, table.prompts, table),
-        probability_shift=_interval(_mean(moved), None, table.pairs, table.contexts, table),
-        probability_shift_p95=float(np.quantile(moved[table.pairs], 0.95)) if len(table.pairs) else None,
-        differences=differences,
+        first=first.name,
+        other=other.name,
+        items=len(rows.items),
+        pairs=len(p),
+        agreement=known.get("agreement"),
+        flips=int((first.order * other.order < 0).sum()),
+        rank_correlation=known.get("rank_correlation"),
+        reward_shift=known.get("reward_shift"),
+        probability_shift=known.get("probability_shift"),
+        probability_shift_p95=float(np.quantile(np.abs(q - p), 0.95)) if len(p) else None,
+        differences=_with_value(differences),
     )
 
 
-def _of(function: Statistic, values: Array, truth: Array) -> Callable[[Places], float]:
-    return lambda rows: function(values[rows], truth[rows])
+def _with_value(figures: Mapping[str, Figure]) -> dict[str, Figure]:
+    return {name: found for name, found in figures.items() if found.estimate is not None}
 
 
-def _mean(values: Array) -> Callable[[Places], float]:
-    return lambda rows: float(np.mean(values[rows]))
+def _share_alike(first: Array, other: Array) -> float:
+    return float(np.mean(first == other))
 
 
-def _interval(
-    statistic: Callable[[Places], float],
-    less: Callable[[Places], float] | None,
-    rows: Places,
-    clusters: Sequence[Hashable],
-    table: _Table,
-) -> Figure | None:
-    """The statistic on rows, less another on the same; None where it has no value on them."""
-    if not len(rows):
-        return None
-
-    def on(chosen: Callable[[Places], float]) -> Callable[[Places], float]:
-        return lambda drawn: chosen(rows[drawn])
-
-    try:
-        estimate = statistic(rows) - (less(rows) if less else 0.0)
-    except UndefinedStatistic:
-        return None
-    asked = {"draws": table.draws, "seed": table.seed}
-    names = [clusters[row] for row in rows]
-    try:
-        if less is None:
-            found = cluster_bootstrap(on(statistic), names, **asked)
-        else:
-            found = paired_cluster_bootstrap(on(statistic), on(less), names, **asked)
-    except UndefinedStatistic as error:
-        return Figure(estimate, note=str(error))
-    return Figure(estimate, found.low, found.high)
+def _mean_shift(first: Array, other: Array) -> float:
+    return float(np.mean(other - first))

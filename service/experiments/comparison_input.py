@@ -1,12 +1,12 @@
 """From items, pairs and scores to what `compare` takes."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from plurality.core.rows import ComparedRow, Votes
-from service.domain import Prompt, Reward, ScoreItem
+from service.domain import Reward, ScoreItem
 from service.errors import MalformedRequest
 from service.experiments.assign import neighbors
 from service.experiments.compare import Pairs, VersionScores
@@ -55,12 +55,6 @@ def version_scores(scored: Sequence[Scored], name: str) -> VersionScores:
     rewards = [outcome.value if isinstance(outcome, Reward) else np.nan for outcome in outcomes]
     named = f"{name.partition('@')[0]}@{scored[0].digest[:SHORT_DIGEST]}" if scored else name
     return VersionScores(named, np.array(rewards, dtype=np.float64), scored[0].calibrator)
-
-
-def prompts_of(items: Sequence[ScoreItem]) -> Sequence[Hashable]:
-    """Return the prompt of each item: a bootstrap resamples whole prompts."""
-    prompts: list[Prompt] = [item.prompt for item in items]
-    return prompts
 
 
 def _share(votes: WireVotes | Votes | None, place: int) -> float | None:

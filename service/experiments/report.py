@@ -4,34 +4,13 @@ Accuracy, Brier score and log loss are differences of bounded values, one a prom
 at any time (`stats.sequential`). ECE, Pearson and L1 are no means: their bootstrap intervals hold for one look.
 """
 
-import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from plurality.stats import (
-    NoiseFloor,
-    UndefinedStatistic,
-    brier,
-    cluster_means,
-    ece,
-    ece_noise_floor,
-    l1,
-    nll,
-    paired_cluster_bootstrap,
-    pairwise_accuracy,
-    pearson,
-    sequential_mean,
-)
-from plurality.stats.calibration import log_losses
+from plurality.stats import NoiseFloor, ece_noise_floor
+from plurality.stats.paired import STATISTICS, Resampling, anytime_difference, difference, figure
 from service.experiments.rows import Array, Counts, Rows, by_pair, paired_rows
 from service.feedback.records import Judged
-
-LEAST_PROBABILITY = 0.01
-"""Log losses are compared with P cut to [0.01, 0.99]: an unbounded value has no interval that can be peeked at."""
-_NLL_REACH = math.log((1 - LEAST_PROBABILITY) / LEAST_PROBABILITY)
-Statistic = Callable[[Array, Array], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +107,14 @@ def build_report(
         raise ValueError(f"votes_per_prompt {votes_per_prompt} and draws {draws} must be at least 1")
     rows, counts = paired_rows(judged, control=control, treatment=treatment)
     shared = by_pair(rows)
-    peeked = _peekable(rows, alpha, votes_per_prompt)
-    fixed = [
-        _once(statistic, table, alpha, draws) for statistic, table in ((ece, rows), (pearson, shared), (l1, shared))
-    ]
+    once = Resampling(draws, level=1 - alpha)
     return Report(
         control=_figures(control, rows.control, rows.share, shared.control, shared.share, draws),
         treatment=_figures(treatment, rows.treatment, rows.share, shared.treatment, shared.share, draws),
-        differences=Differences(*peeked, *fixed),
+        differences=Differences(
+            *(_peekable(name, rows, alpha, votes_per_prompt) for name in ("accuracy", "brier", "nll")),
+            *(_once(name, table, once) for name, table in (("ece", rows), ("pearson", shared), ("l1", shared))),
+        ),
         counts=counts,
         alpha=alpha,
         votes_per_prompt=votes_per_prompt,
@@ -143,74 +122,24 @@ def build_report(
 
 
 def _figures(version: str, p: Array, y: Array, pair_p: Array, pair_y: Array, draws: int) -> VersionFigures:
-    return VersionFigures(
-        version=version,
-        accuracy=_value(lambda p, y: pairwise_accuracy(p, y).accuracy, p, y),
-        nll=_value(nll, p, y),
-        brier=_value(brier, p, y),
-        ece=_value(ece, p, y),
-        ece_noise_floor=ece_noise_floor(p, draws=draws) if len(p) else None,
-        pearson=_value(pearson, pair_p, pair_y),
-        l1=_value(l1, pair_p, pair_y),
+    votes = {name: figure(STATISTICS[name], p, y).estimate for name in ("accuracy", "nll", "brier", "ece")}
+    shares = {name: figure(STATISTICS[name], pair_p, pair_y).estimate for name in ("pearson", "l1")}
+    floor = ece_noise_floor(p, draws=draws) if len(p) else None
+    return VersionFigures(version=version, **votes, ece_noise_floor=floor, **shares)
+
+
+def _peekable(name: str, rows: Rows, alpha: float, votes_per_prompt: int) -> Difference | None:
+    found = anytime_difference(
+        name, rows.treatment, rows.control, rows.share, rows.prompts, alpha=alpha, per_cluster=votes_per_prompt
     )
-
-
-def _value(statistic: Statistic, p: Array, y: Array) -> float | None:
-    if not len(p):
+    if found is None:
         return None
-    try:
-        return statistic(p, y)
-    except UndefinedStatistic:
-        return None
-
-
-def _peekable(rows: Rows, alpha: float, votes_per_prompt: int) -> list[Difference | None]:
-    """Of accuracy over decided votes, of Brier score, of log loss."""
-    prompts = rows.prompts
-    decided = np.flatnonzero(rows.share != 0.5)
-    credit = [np.sign(p - 0.5) * np.sign(rows.share - 0.5) / 2 for p in (rows.treatment, rows.control)]
-    square = [(p - rows.share) ** 2 for p in (rows.treatment, rows.control)]
-    return [
-        _always((credit[0] - credit[1])[decided], [prompts[i] for i in decided], alpha, votes_per_prompt, 1.0),
-        _always(square[0] - square[1], prompts, alpha, votes_per_prompt, 1.0),
-        _always(_nll_differences(rows), prompts, alpha, votes_per_prompt, _NLL_REACH),
-    ]
-
-
-def _nll_differences(rows: Rows) -> Array:
-    if not len(rows.share):
-        return rows.share
-    treatment, control = (
-        log_losses(np.clip(p, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY), rows.share)
-        for p in (rows.treatment, rows.control)
-    )
-    # The bound is exact but for rounding.
-    cut: Array = np.clip(treatment - control, -_NLL_REACH, _NLL_REACH)
-    return cut
-
-
-def _always(
-    values: Array, prompts: Sequence[Hashable], alpha: float, votes_per_prompt: int, reach: float
-) -> Difference | None:
-    units = cluster_means(values, prompts, size=votes_per_prompt) if len(values) else values
-    if not len(units):
-        return None
-    found = sequential_mean(units, alpha=alpha, reach=reach)
     return Difference(found.estimate, found.low, found.high, found.p_value, found.count, True, found.e_value)
 
 
-def _once(statistic: Statistic, rows: Rows, alpha: float, draws: int) -> Difference | None:
+def _once(name: str, rows: Rows, resampling: Resampling) -> Difference | None:
     """By bootstrap over whole prompts."""
-    if not len(rows.share):
+    found, p_value = difference(STATISTICS[name], rows.treatment, rows.control, rows.share, rows.prompts, resampling)
+    if found.estimate is None or found.low is None or found.high is None:
         return None
-    try:
-        found = paired_cluster_bootstrap(
-            lambda drawn: statistic(rows.treatment[drawn], rows.share[drawn]),
-            lambda drawn: statistic(rows.control[drawn], rows.share[drawn]),
-            rows.prompts,
-            draws=draws,
-            level=1 - alpha,
-        )
-    except UndefinedStatistic:
-        return None
-    return Difference(found.estimate, found.low, found.high, found.p_value, len(rows.share), False)
+    return Difference(found.estimate, found.low, found.high, p_value, len(rows.share), False)

@@ -1,6 +1,6 @@
 """What a run's judgements are worth: how many there are, the position's bias, agreement with people."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 from plurality.core.judge_record import JudgeRecord
 from plurality.core.rows import PreferenceRow
-from plurality.stats import UndefinedStatistic, cluster_bootstrap, l1, pairwise_accuracy, pearson
+from plurality.stats.paired import STATISTICS, Resampling, Statistic, figure
 from plurality.training.judge import logprob
 from plurality.training.judge.run import Outcome
 from service.bundle.calibrate import sigmoid
 
+Array = NDArray[np.float64]
 Pair = tuple[PreferenceRow, JudgeRecord]
 Report = dict[str, Any]
 _MOST_DRAWS, _LEAST_DRAWS, _WORK = 1000, 100, 10_000_000
@@ -47,7 +48,7 @@ def _position(judged: Sequence[Pair]) -> Report:
     if not both:
         return {"undefined": "both orders are needed"}
     wins = np.array([_first_wins(it) for _, it in both])
-    found = _interval(lambda rows: float(np.mean(wins[rows])), both)
+    found = _interval(lambda shown, _: float(np.mean(shown)), wins, wins, both)
     biases = [bias for _, it in both if (bias := logprob.position_bias(*it.orders)) is not None]
     flips = [(ab - 0.5) * (ba - 0.5) < 0 for _, it in both for ab, ba in [_by_order(it)]]
     return {
@@ -78,9 +79,9 @@ def _people(judged: Sequence[Pair]) -> Report | None:
     p = np.array([row.preference if row.true_preference is None else row.true_preference for row, _ in known])
     return {
         "pairs": len(known),
-        "pearson": _interval(lambda rows: pearson(q[rows], p[rows]), known),
-        "l1": _interval(lambda rows: l1(q[rows], p[rows]), known),
-        "accuracy": _interval(lambda rows: pairwise_accuracy(q[rows], p[rows]).accuracy, known),
+        "pearson": _interval(STATISTICS["pearson"], q, p, known),
+        "l1": _interval(STATISTICS["l1"], q, p, known),
+        "accuracy": _interval(STATISTICS["accuracy"], q, p, known),
     }
 
 
@@ -91,22 +92,19 @@ def _labels(judged: Sequence[Pair]) -> Report:
     if not judged:
         return {"undefined": "no judgements"}
     return {
-        "accuracy": _interval(lambda rows: pairwise_accuracy(q[rows], label[rows]).accuracy, judged),
+        "accuracy": _interval(STATISTICS["accuracy"], q, label, judged),
         "contradicted": _share([bool((a - 0.5) * (b - 0.5) < 0) for a, b in zip(q, label, strict=True)]),
     }
 
 
-def _interval(statistic: Callable[[NDArray[np.intp]], float], pairs: Sequence[Pair]) -> Report:
+def _interval(statistic: Statistic, values: Array, target: Array, pairs: Sequence[Pair]) -> Report:
     """A statistic with its 95 % interval over whole prompts; the cause where it, or its interval, does not exist."""
-    try:
-        estimate = statistic(np.arange(len(pairs)))
-    except UndefinedStatistic as error:
-        return {"undefined": str(error)}
     draws = min(_MOST_DRAWS, max(_LEAST_DRAWS, _WORK // len(pairs)))
-    try:
-        found = cluster_bootstrap(statistic, [row.context for row, _ in pairs], draws=draws)
-    except UndefinedStatistic as error:
-        return {"value": estimate, "no_interval": str(error)}
+    found = figure(statistic, values, target, [row.context for row, _ in pairs], Resampling(draws))
+    if found.estimate is None:
+        return {"undefined": found.note}
+    if found.low is None:
+        return {"value": found.estimate, "no_interval": found.note}
     return {"value": found.estimate, "low": found.low, "high": found.high}
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plurality.core.rows import PreferenceRow
-from plurality.evaluation.evaluate import Predictions
+from plurality.evaluation.predict import Predictions
 from plurality.evaluation.sample import Sample, make_sample
 from plurality.synthetic.population import ATTRIBUTES, make_population
 from tests.plurality.training.data import row

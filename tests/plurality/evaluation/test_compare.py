@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from plurality.evaluation.compare import Comparison, compare
-from plurality.evaluation.figures import Resampling
 from plurality.evaluation.sample import Slice, make_sample
 from plurality.stats import williams
+from plurality.stats.paired import Resampling
 from tests.plurality.evaluation.synthetic import make_rows, population_sample, population_shares, tempered
 
 ALL = [Slice("all", "All", np.arange(120))]

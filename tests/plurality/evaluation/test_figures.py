@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plurality.evaluation.figures import TO_LABELS, TO_PEOPLE, WITH_INTERVAL, Resampling, SliceFigures, slice_figures
+from plurality.evaluation.figures import TO_LABELS, TO_PEOPLE, WITH_INTERVAL, SliceFigures, slice_figures
 from plurality.evaluation.sample import Sample, Slice, make_sample
+from plurality.stats.paired import Resampling
 from tests.plurality.evaluation.synthetic import (
     Array,
     exact_labels,
@@ -25,15 +26,29 @@ def figures(sample: Sample, probability: Array, resampling: Resampling | None = 
 
 
 def people(found: SliceFigures, name: str) -> float:
-    value = found.people[name].value
+    value = found.people[name].estimate
     assert value is not None
     return value
 
 
 def label(found: SliceFigures, name: str) -> float:
-    value = found.labels[name].value
+    value = found.labels[name].estimate
     assert value is not None
     return value
+
+
+def test_by_hand() -> None:
+    """On four rows worked out by hand every figure is that value."""
+    shares, labels = np.array([0.9, 0.7, 0.2, 0.5]), np.array([1.0, 0.0, 0.0, 1.0])
+    found = figures(population_sample(shares, labels), np.array([0.8, 0.6, 0.55, 0.1]))
+    assert people(found, "majority_accuracy") == pytest.approx(2 / 3, abs=1e-12)  # the even population is left out
+    assert label(found, "accuracy") == pytest.approx(1 / 4, abs=1e-12)
+    assert people(found, "l1") == pytest.approx((0.1 + 0.1 + 0.35 + 0.4) / 4, abs=1e-12)
+    # Deviations from the means 0.5125 and 0.575.
+    p, q = np.array([0.2875, 0.0875, 0.0375, -0.4125]), np.array([0.325, 0.125, -0.375, -0.075])
+    assert people(found, "pearson") == pytest.approx(p @ q / np.sqrt((p @ p) * (q @ q)), abs=1e-12)
+    # Two-sided bins by confidence: {.8: right}, {.6, .55: wrong, wrong}, {.9: wrong}; both sides alike.
+    assert label(found, "ece") == pytest.approx((0.2 + 2 * 0.575 + 0.9) / 4, abs=1e-12)
 
 
 def test_oracle() -> None:
@@ -84,7 +99,7 @@ def test_constant_predictor() -> None:
     assert label(found, "ece") == pytest.approx(0.1)
     assert label(found, "nll") == pytest.approx(-0.6 * np.log(0.7) - 0.4 * np.log(0.3))
     assert people(found, "kl") == pytest.approx(0.6 * np.log(0.6 / 0.7) + 0.4 * np.log(0.4 / 0.3))
-    assert found.people["pearson"].value is None
+    assert found.people["pearson"].estimate is None
     assert "constant" in str(found.people["pearson"].note)
 
 
@@ -118,11 +133,11 @@ def test_no_figure_is_ever_nan(cells: list[tuple[int, int, bool]]) -> None:
     swapped = figures(population_sample(1 - shares, 1 - labels), 1 - p)
     for side, mirror in ((found.people, swapped.people), (found.labels, swapped.labels)):
         for name, entry in side.items():
-            assert entry.note if entry.value is None else np.isfinite(entry.value)
-            other = mirror[name].value
-            assert (entry.value is None) == (other is None)
-            if entry.value is not None:
-                assert entry.value == pytest.approx(other, abs=1e-9)
+            assert entry.note if entry.estimate is None else np.isfinite(entry.estimate)
+            other = mirror[name].estimate
+            assert (entry.estimate is None) == (other is None)
+            if entry.estimate is not None:
+                assert entry.estimate == pytest.approx(other, abs=1e-9)
 
 
 def test_intervals() -> None:
@@ -146,7 +161,7 @@ def test_one_prompt_has_no_interval() -> None:
     """Many pairs on one prompt: the figure stands, the interval does not, and the reason is there."""
     shares = population_shares(10)
     found = figures(population_sample(shares, prompt=lambda _: "same"), tempered(shares, 2.0), Resampling(draws=10))
-    assert found.people["l1"].value is not None
+    assert found.people["l1"].estimate is not None
     assert found.people["l1"].low is None
     assert "single cluster" in str(found.people["l1"].note)
     assert found.prompts == 1
@@ -157,7 +172,7 @@ def test_without_people() -> None:
     rows = make_rows(np.array([0.9, 0.2]), true_preference=lambda _: None)
     found = figures(make_sample(rows), np.array([0.8, 0.4]), Resampling(draws=5))
     assert found.with_people == 0
-    assert {entry.value for entry in found.people.values()} == {None}
+    assert {entry.estimate for entry in found.people.values()} == {None}
     assert "no pair has a known p*" in str(found.people["l1"].note)
     assert label(found, "accuracy") == 1.0
 

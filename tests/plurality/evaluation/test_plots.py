@@ -14,11 +14,11 @@ from matplotlib.patches import Rectangle
 
 from plurality.core.rows import PreferenceRow
 from plurality.evaluation import plots
-from plurality.evaluation.evaluate import Array, Predictions
-from plurality.evaluation.figures import Resampling
 from plurality.evaluation.plots import plot_agreement
+from plurality.evaluation.predict import Array, Predictions
 from plurality.evaluation.sample import Sample, make_sample
 from plurality.evaluation.tables import Predictor, Results, evaluate
+from plurality.stats.paired import Resampling
 from tests.plurality.evaluation.synthetic import population_sample, population_shares
 from tests.plurality.evaluation.synthetic import predictions as made
 from tests.plurality.training.data import row

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from plurality.evaluation.figures import Resampling
 from plurality.evaluation.report import write_report
 from plurality.evaluation.sample import make_sample
 from plurality.evaluation.tables import Predictor, evaluate
+from plurality.stats.paired import Resampling
 from tests.plurality.evaluation.synthetic import make_rows, population_shares, predictions, tempered
 
 PEOPLE = population_shares(40)

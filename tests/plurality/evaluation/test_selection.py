@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from plurality.core.rows import PreferenceRow
-from plurality.evaluation.evaluate import Predictions
+from plurality.evaluation.predict import Predictions
 from plurality.evaluation.sample import make_sample
 from plurality.evaluation.selection import best_of_n_curve
 from tests.plurality.training.data import row

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from plurality.evaluation.evaluate import Predictions
-from plurality.evaluation.figures import Resampling
+from plurality.evaluation.predict import Predictions
 from plurality.evaluation.sample import make_sample
 from plurality.evaluation.tables import Predictor, Results, evaluate
 from plurality.evaluation.text import lines
 from plurality.evaluation.votes import Annotation
+from plurality.stats.paired import Resampling
 from tests.plurality.evaluation.synthetic import (
     exact_labels,
     make_rows,
@@ -86,7 +86,7 @@ def test_mean_of_the_sources() -> None:
     people, label = exact_labels([0.9, 0.6])
     sample = population_sample(people, label, source=lambda i: "big" if i < 19 else "small")
     results = evaluate(sample, [Predictor("m", predictions(np.full(20, 0.7)))], [], Resampling(5), data=FILE)
-    by_source = [entry.labels["accuracy"].value for entry in results.models[0].slices if entry.group == "source"]
+    by_source = [entry.labels["accuracy"].estimate for entry in results.models[0].slices if entry.group == "source"]
     assert results.models[0].mean_source_accuracy == pytest.approx(np.mean([15 / 19, 0.0]))
     assert by_source == [pytest.approx(15 / 19), 0.0]
 
@@ -99,7 +99,7 @@ def test_rewardbench_without_people() -> None:
     assert "Pearson correlation" not in printed
     assert "note: no pair has a p*" in printed
     assert "  chat (40)" in printed
-    assert results.models[0].overall.labels["accuracy"].value == 1.0
+    assert results.models[0].overall.labels["accuracy"].estimate == 1.0
     assert results.models[0].pearson_of_difference is None
 
 
@@ -171,7 +171,7 @@ def test_the_same_twice() -> None:
     assert first.as_json() == second.as_json()
     other = paper_results(resampling=Resampling(60, seed=1))
     ours, theirs = (found.models[0].overall.people["l1"] for found in (first, other))
-    assert ours.value == theirs.value
+    assert ours.estimate == theirs.estimate
     assert ours.low != theirs.low
 
 

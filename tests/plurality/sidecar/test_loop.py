@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from plurality.core.rows import PreferenceRow, Votes
-from plurality.evaluation.evaluate import predict
+from plurality.evaluation.predict import predict
 from plurality.sidecar.config import read_config
 from plurality.sidecar.cycle import REPORT
 from plurality.sidecar.files import lease

@@ -51,7 +51,7 @@ def test_before_torch(words: tuple[str, ...], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("chosen", "spins"), [({}, "0"), ({NAME: "ACTIVE"}, "30000000000"), ({"GOMP_SPINCOUNT": "7"}, "7")]
+    ("chosen", "spins"), [({}, "1000"), ({NAME: "ACTIVE"}, "30000000000"), ({"GOMP_SPINCOUNT": "7"}, "7")]
 )
 def test_what_openmp_does(chosen: dict[str, str], spins: str, tmp_path: Path) -> None:
     """torch's own OpenMP says how often a waiting thread looks again; what the user chose stays."""

@@ -49,7 +49,9 @@ def test_pairs_by_two_versions(published_two: Path) -> None:
         assert difference["flips"] > 0
         figures = reply["comparison"]["versions"][0]["figures"]
         assert set(figures) == {"accuracy", "ece", "brier", "nll", "pearson", "l1"}
-        assert difference["differences"]["nll"]["low"] <= difference["differences"]["nll"]["estimate"]
+        other = reply["comparison"]["versions"][1]["figures"]
+        assert difference["differences"] == pytest.approx({name: other[name] - figures[name] for name in figures})
+        assert difference["agreement"] == sum(a * b > 0 for a, b in differences) / len(differences)
 
     with_api(settings_for(published_two), story)
 
@@ -91,22 +93,33 @@ def test_what_cannot_be_compared(published_two: Path, body: dict[str, Any], stat
 
 
 def test_offline_says_what_the_route_says(published_two: Path, tmp_path: Path) -> None:
-    """The command's figures are the route's; canonical rows are read; text is printed for people."""
+    """The command's values are the route's, with intervals beside them; canonical rows are read; people get text."""
     data = tmp_path / "pairs.jsonl"
     data.write_text("".join(json.dumps(pair | {"id": str(i), "category": "x"}) + "\n" for i, pair in enumerate(PAIRS)))
     words = ["experiment", "compare", *MODELS, str(data), "--store", str(published_two)]
     done = CliRunner().invoke(app, [*words, "--json", "--bootstrap", "200"])
     assert done.exit_code == 0, done.output
     offline = json.loads(done.stdout)
+    nll = offline["differences"][0]["differences"]["nll"]
+    assert nll["low"] < nll["estimate"] < nll["high"]
+    assert offline["versions"][0].pop("ece_noise_floor")["high"] > 0
+    assert offline["versions"][1].pop("ece_noise_floor")["high"] > 0
 
     async def story(client: httpx.AsyncClient, service: Service) -> None:
         reply = (await client.post("/rm/v1/compare", json={"models": MODELS, "pairs": PAIRS})).json()
-        assert _rounded(reply["comparison"]) == _rounded(offline)
+        assert _rounded(reply["comparison"]) == _rounded(_values(offline))
 
     with_api(settings_for(published_two), story)
     text = CliRunner().invoke(app, [*words, "--bootstrap", "50"]).stdout
     assert "ordered differently" in text
     assert "noise floor" in text
+
+
+def _values(node: Any) -> Any:
+    """The command's figures without their intervals, as the route says them."""
+    if isinstance(node, dict):
+        return node["estimate"] if "estimate" in node else {key: _values(value) for key, value in node.items()}
+    return [_values(value) for value in node] if isinstance(node, list) else node
 
 
 def _rounded(node: Any) -> Any:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plurality.stats import brier, ece, l1, nll, pearson
+from plurality.stats.paired import Figure, Resampling
 from service.bundle.calibrate import Calibrator, sigmoid
 from service.experiments.compare import Comparison, Pairs, VersionScores, compare
 
@@ -35,8 +36,13 @@ def prompts(count: int) -> list[str]:
     return [str(place // 2) for place in range(2 * count)]
 
 
-def run(first: list[float], second: list[float], given: Pairs, **more: int) -> Comparison:
-    return compare(versions(first, second), prompts(len(first) // 2), given, **({"draws": 50} | more))
+def compared(given: list[VersionScores], of: Pairs, *, draws: int) -> Comparison:
+    """With intervals over prompts of two items each."""
+    return compare(given, prompts(len(of.label)), of, resampling=Resampling(draws))
+
+
+def run(first: list[float], second: list[float], given: Pairs) -> Comparison:
+    return compared(versions(first, second), given, draws=50)
 
 
 def test_by_hand() -> None:
@@ -73,13 +79,15 @@ def test_by_hand() -> None:
 def test_swapping_the_versions_mirrors_the_differences(first: list[float], second: list[float]) -> None:
     """Differences change their sign, agreement and flips stay; everything is finite and within its interval's side."""
     given = pairs(6, label=[1, 0, 1, 1, 0, 0])
-    there = compare(versions(first, second, temperatures=(1, 1)), prompts(6), given, draws=20).differences[0]
-    back = compare(versions(second, first, temperatures=(1, 1)), prompts(6), given, draws=20).differences[0]
+    there = compared(versions(first, second, temperatures=(1, 1)), given, draws=20).differences[0]
+    back = compared(versions(second, first, temperatures=(1, 1)), given, draws=20).differences[0]
     assert there.flips == back.flips
     assert there.agreement == back.agreement
     assert there.differences.keys() == back.differences.keys()
     for name, figure in there.differences.items():
-        assert figure.estimate == pytest.approx(-back.differences[name].estimate)
+        other = back.differences[name].estimate
+        assert other is not None
+        assert figure.estimate == pytest.approx(-other)
         assert figure.low is not None
         assert back.differences[name].high == pytest.approx(-figure.low)
 
@@ -88,9 +96,7 @@ def test_swapping_the_versions_mirrors_the_differences(first: list[float], secon
 @given(rewards)
 def test_a_version_is_like_itself(values: list[float]) -> None:
     """No flips, full agreement, every difference and its interval zero."""
-    [found] = compare(
-        versions(values, values, temperatures=(1, 1)), prompts(6), pairs(6, label=[1, 0] * 3), draws=20
-    ).differences
+    [found] = compared(versions(values, values, temperatures=(1, 1)), pairs(6, label=[1, 0] * 3), draws=20).differences
     assert found.flips == 0
     assert found.agreement is not None
     assert found.agreement.estimate == 1
@@ -106,7 +112,7 @@ def test_intervals_are_paired_and_cover() -> None:
         truth[1::2] = 0.0
         noisy = [list(truth + rng.normal(scale=0.5, size=120)) for _ in range(2)]
         label = [float(rng.random() < sigmoid(value)) for value in truth[::2]]
-        found = compare(versions(*noisy, temperatures=(1, 1)), prompts(60), pairs(60, label=label), draws=100)
+        found = compared(versions(*noisy, temperatures=(1, 1)), pairs(60, label=label), draws=100)
         figure = found.differences[0].differences["brier"]
         assert figure.low is not None
         assert figure.high is not None
@@ -121,11 +127,35 @@ def test_what_is_not_known_is_left_out() -> None:
     assert (found.items_left_out, found.differences[0].pairs, found.differences[0].items) == (1, 2, 5)
     assert found.versions[0].figures == {}
     assert found.versions[0].ece_noise_floor is None
-    single = compare(versions([1.0, 0.0], [0.0, 1.0]), ["p", "p"], pairs(1, label=[1]), draws=20)
+    single = compared(versions([1.0, 0.0], [0.0, 1.0]), pairs(1, label=[1]), draws=20)
     assert single.differences[0].agreement is not None
     assert single.differences[0].agreement.low is None
     assert "single cluster" in (single.differences[0].agreement.note or "")
-    empty = compare(versions([], []), [], pairs(0), draws=20)
+    empty = compared(versions([], []), pairs(0), draws=20)
     assert empty.differences[0].agreement is None
     constant = run([1.0] * 6, two, pairs(3))
     assert constant.differences[0].rank_correlation is None
+
+
+@settings(max_examples=10)
+@given(rewards, rewards)
+def test_values_without_intervals(first: list[float], second: list[float]) -> None:
+    """Without resampling: the same values, no interval, no reason for its absence and no noise floor."""
+    given = pairs(6, label=[1, 0, 1, 1, 0, 0], share=[0.9, 0.1, 0.5, 0.6, 0.3, 0.2])
+    with_intervals, values = run(first, second, given), compare(versions(first, second), prompts(6), given)
+    assert [version.ece_noise_floor for version in values.versions] == [None, None]
+    assert _estimates(values) == _estimates(with_intervals)
+    assert all((one.low, one.high, one.note) == (None, None, None) for one in _figures(values))
+
+
+def _figures(found: Comparison) -> list[Figure]:
+    [difference] = found.differences
+    named = (
+        difference.agreement, difference.rank_correlation, difference.reward_shift, difference.probability_shift,
+    )  # fmt: skip
+    by_version = [figure for version in found.versions for figure in version.figures.values()]
+    return [*by_version, *difference.differences.values(), *(figure for figure in named if figure)]
+
+
+def _estimates(found: Comparison) -> list[float | None]:
+    return [figure.estimate for figure in _figures(found)]

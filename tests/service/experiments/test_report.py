@@ -33,7 +33,7 @@ def test_figures_of_both_versions() -> None:
     for digest, figures in ((OLD, found.control), (NEW, found.treatment)):
         p = np.array([row.predictions[digest].probability for row in rows])
         assert figures.version == digest
-        assert figures.accuracy == pytest.approx(pairwise_accuracy(p, y).accuracy)
+        assert figures.accuracy == pytest.approx(pairwise_accuracy(p, y))
         assert figures.nll == pytest.approx(nll(p, y))
         assert figures.brier == pytest.approx(brier(p, y))
         assert figures.ece == pytest.approx(ece(p, y))
