@@ -166,7 +166,7 @@ class Overloaded(Unavailable):
 
     code = "overloaded"
 
-    def __init__(self, message: str, *, reason: str, queued_s: float) -> None:
+    def __init__(self, message: str, *, reason: str, queued_s: float = 0.0) -> None:
         super().__init__(message, retry_after_s=max(1, math.ceil(min(MAX_RETRY_AFTER_S, queued_s / 2))))
         self.reason = reason
 

@@ -39,6 +39,7 @@ class Live:
         self._log = get_logger(__name__)
         self._residents = Residents(settings, metrics, clock, observe)
         self.pin = self._residents.served.pin
+        """Keeps one version for the whole of a request."""
         self._polling = asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
         self._store_up: bool | None = None
