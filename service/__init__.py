@@ -4,7 +4,7 @@ Read in this order:
 
     scoring.py      one request's story, top to bottom
     app.py          the composition root; server.py: the process and how it stops
-    domain.py       the values that travel; wire.py: items and pairs as JSON; errors.py: every error
+    domain.py       the values that travel; wire.py: items, pairs and scores as JSON; errors.py: every error
     admission.py    bounds the items and tokens inside the service
     engine/         the runtime behind a protocol, what it costs here, and batching: policy (pure) and batcher (async)
     bundle/         a version's files, manifest, tokenization, calibration, store; shared with training and export

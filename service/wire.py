@@ -1,15 +1,19 @@
-"""Items and pairs as JSON, in requests and in files. Closed and strict: no unknown fields, no coercion, no NaN.
+"""Items and pairs as JSON, and their scores, in requests, replies and files. Closed and strict: no unknown fields, no
+coercion, no NaN.
 
-msgspec structs: JSON is decoded straight into these records. What is wrong with it is said without quoting it.
+msgspec structs: JSON is decoded straight into these records. What is wrong with it is said without quoting it. A record
+of a reply is built from the domain's values by its own `of` alone.
 """
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, Self
 
 import msgspec
 from msgspec import Meta, Struct
 
 from plurality.core.errors import PluralityError
+from service.bundle.calibrate import UNCALIBRATED, Calibrator, expected_disagreement
+from service.bundle.manifest import Manifest
 from service.domain import Message, Outcome, Reward, ScoreItem
 from service.errors import MalformedRequest
 
@@ -102,22 +106,72 @@ class ComparePair(WirePair, kw_only=True):
     votes: WireVotes | None = None
 
 
-def item(outcome: Outcome) -> dict[str, Any]:
-    """One scored item: its reward, or its own error."""
-    if isinstance(outcome, Reward):
-        return {
-            "reward": outcome.value,
-            "tokens": outcome.tokens,
-            "truncated": outcome.cut_tokens > 0,
-            "cut_tokens": outcome.cut_tokens,
-        }
-    nothing = dict.fromkeys(("reward", "tokens", "truncated", "cut_tokens"))
-    return {**nothing, "error": item_error(outcome)}
+class Model(Wire):
+    """Which version answered."""
+
+    name: str
+    version: Annotated[str, Meta(description="The version's digest, sha256 of its manifest.")]
+    sequence: int
+    objective: str
+    precision: str
+    calibrated: Annotated[bool, Meta(description="False: `probability` is the raw σ(r_a - r_b).")]
+
+    @classmethod
+    def of(cls, manifest: Manifest, digest: str) -> Self:
+        """Build it from a version's manifest and digest."""
+        calibrated = manifest.calibration is not None
+        return cls(manifest.model, digest, manifest.sequence, manifest.objective, manifest.precision, calibrated)
 
 
-def item_error(error: PluralityError) -> dict[str, str]:
-    """An item's own error, inside a 200 reply."""
-    return {"code": error.code, "message": error.message}
+class ItemError(Wire):
+    """Why one item has no reward."""
+
+    code: str
+    message: str
+
+    @classmethod
+    def of(cls, error: PluralityError) -> Self:
+        """Build it from an item's own error, for a reply that is 200."""
+        return cls(error.code, error.message)
+
+
+class ScoredItem(Wire, omit_defaults=True):
+    """A reward, or this item's own error."""
+
+    reward: Annotated[float | None, Meta(description="Finite, centered; null only beside `error`.")]
+    tokens: int | None
+    truncated: Annotated[bool | None, Meta(description="Whether tokens were cut from the left to fit the model.")]
+    cut_tokens: int | None
+    error: ItemError | None = None
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> Self:
+        """Build it from an item's outcome."""
+        if isinstance(outcome, Reward):
+            return cls(outcome.value, outcome.tokens, outcome.cut_tokens > 0, outcome.cut_tokens)
+        return cls(None, None, None, None, error=ItemError.of(outcome))
+
+
+class PreferencePair(Wire):
+    """The preference between two responses: probability, rewards and expected disagreement."""
+
+    a: ScoredItem
+    b: ScoredItem
+    probability: Annotated[float | None, Meta(description="Calibrated P(a preferred), σ((r_a - r_b) / T) or a curve.")]
+    raw_probability: Annotated[float | None, Meta(description="σ(r_a - r_b), without calibration.")]
+    reward_diff: Annotated[float | None, Meta(description="r_a - r_b.")]
+    expected_disagreement: Annotated[float | None, Meta(description="1 - |2P - 1|: 0 all agree, 1 an even split.")]
+
+    @classmethod
+    def of(cls, first: Outcome, second: Outcome, calibrator: Calibrator, source: str | None = None) -> Self:
+        """Build it from two outcomes; without both rewards there is no probability, and nothing is made up."""
+        a, b = ScoredItem.of(first), ScoredItem.of(second)
+        if a.reward is None or b.reward is None:
+            return cls(a, b, None, None, None, None)
+        difference = a.reward - b.reward
+        probability = calibrator.probability(difference, source)
+        raw = UNCALIBRATED.probability(difference)
+        return cls(a, b, probability, raw, difference, expected_disagreement(probability))
 
 
 def malformed(error: msgspec.DecodeError | UnicodeDecodeError) -> MalformedRequest:

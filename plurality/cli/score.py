@@ -72,8 +72,7 @@ async def _score_all(
     """Write a line an item; returns how many have no reward."""
     from service.domain import Reward
     from service.telemetry.metrics import SHORT_DIGEST
-    from service.wire import item as scored_item
-    from service.wire import to_item
+    from service.wire import ScoredItem, to_item
 
     failed = 0
     named = iter(items)
@@ -83,7 +82,8 @@ async def _score_all(
             async for scored in score_windows(scorer, wires, model):
                 version = f"{scored.manifest.model}@{scored.digest[:SHORT_DIGEST]}"
                 for outcome, (line, identity, _) in zip(scored.outcomes, named, strict=False):
-                    entry = {"line": line, "id": identity, **scored_item(outcome), "model": version}
+                    reward = msgspec.to_builtins(ScoredItem.of(outcome))
+                    entry = {"line": line, "id": identity, **reward, "model": version}
                     output.write(msgspec.json.encode(entry) + b"\n")
                 failed += sum(not isinstance(outcome, Reward) for outcome in scored.outcomes)
                 bar.update(len(scored.outcomes))

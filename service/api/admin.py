@@ -3,34 +3,30 @@
 Every change is logged: who, what, from where to where.
 """
 
-from typing import Any
-
 import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from service.api.admin_wire import AliasMoved, MoveAlias, Rollback
-from service.api.errors import ErrorBody
 from service.api.keys import fingerprint
-from service.api.openapi import content_of, request_body
+from service.api.openapi import answers, failures, request_body
 from service.api.paths import RouteGroup
-from service.api.routes import decode
+from service.api.routes import JsonReply, decode
 from service.api.shapes import NATIVE
 from service.telemetry.logs import get_logger
 from service.versions.admin import Admin, Moved
 
 _MOVE = msgspec.json.Decoder(MoveAlias)
 _ROLLBACK = msgspec.json.Decoder(Rollback)
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"content": content_of(ErrorBody), "description": text}
-    for status, text in {
+_ERRORS = failures(
+    {
         401: "No key, or none that opens admin routes",
         403: "No admin key is configured, or this server does not write its store",
         404: "No such model, alias or version",
         409: "The version is not loaded, there is nothing to go back to, or somebody else is writing",
         422: "Malformed",
-    }.items()
-}
+    }
+)
 _log = get_logger(__name__)
 
 
@@ -39,9 +35,7 @@ def admin_routes(admin: Admin) -> RouteGroup:
     router = APIRouter(
         prefix="/rm/v1/models/{name}", responses=_ERRORS, default_response_class=Response, tags=["admin"]
     )
-    answer: dict[int | str, dict[str, Any]] = {
-        200: {"content": content_of(AliasMoved), "description": "What became of the alias"}
-    }
+    answer = answers(AliasMoved, "What became of the alias")
 
     @router.put(
         "/aliases/{alias}",
@@ -77,5 +71,4 @@ def _moved(request: Request, model: str, moved: Moved, action: str) -> Response:
         "audit", action=action, who=fingerprint(request), model=model, alias=moved.alias, before=moved.before,
         after=moved.after, generation=moved.generation, request_id=request_id,
     )  # fmt: skip
-    reply = AliasMoved(request_id, model, moved.alias, moved.after, moved.before, moved.generation)
-    return Response(msgspec.json.encode(reply), media_type="application/json")
+    return JsonReply(AliasMoved(request_id, model, moved.alias, moved.after, moved.before, moved.generation))

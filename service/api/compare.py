@@ -6,12 +6,11 @@ import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from service.api import replies
 from service.api.calls import RequestScorer
-from service.api.compare_records import CompareRequest, CompareResponse, wire_comparison
-from service.api.openapi import content_of, request_body
+from service.api.compare_records import ComparedItem, ComparedPair, CompareRequest, CompareResponse, WireComparison
+from service.api.openapi import answers, request_body
 from service.api.paths import RouteGroup
-from service.api.routes import ERRORS, decode
+from service.api.routes import ERRORS, JsonReply, decode
 from service.api.shapes import NATIVE
 from service.errors import MalformedRequest
 from service.experiments.compare import compare
@@ -23,7 +22,7 @@ from service.experiments.comparison_input import (
     version_scores,
 )
 from service.scoring import Scored
-from service.wire import ComparePair, item
+from service.wire import ComparePair, Model, PreferencePair, ScoredItem
 
 _COMPARE = msgspec.json.Decoder(CompareRequest)
 _EXAMPLE = {
@@ -41,7 +40,7 @@ def compare_routes(caller: RequestScorer) -> RouteGroup:
 
     @router.post(
         "/compare",
-        responses={200: {"content": content_of(CompareResponse), "description": "The answer"}},
+        responses=answers(CompareResponse),
         summary="The same texts on several versions: rewards, flips, who predicts people better",
         openapi_extra=request_body(CompareRequest, _EXAMPLE),
     )
@@ -54,31 +53,30 @@ def compare_routes(caller: RequestScorer) -> RouteGroup:
         scored = await caller.score_each(request, items, models=body.models)
         versions = [version_scores([one], name) for one, name in zip(scored, body.models, strict=True)]
         found = compare(versions, [item.prompt for item in items], pairs)
-        reply = {
-            "request_id": request.scope["request_id"],
-            "models": [replies.model(one.manifest, one.digest) for one in scored],
-            "comparison": wire_comparison(found),
-        }
-        if body.pairs is None:
-            reply["items"] = _items(scored)
-        else:
-            reply["pairs"] = _pairs(scored, body.pairs)
-        return Response(msgspec.json.encode(reply), media_type="application/json")
+        reply = CompareResponse(
+            request.scope["request_id"],
+            [Model.of(one.manifest, one.digest) for one in scored],
+            WireComparison.of(found),
+            pairs=None if body.pairs is None else _pairs(scored, body.pairs),
+            items=_items(scored) if body.pairs is None else None,
+        )
+        return JsonReply(reply)
 
     return RouteGroup(router, NATIVE)
 
 
-def _pairs(scored: Sequence[Scored], pairs: Sequence[ComparePair]) -> list[replies.Json]:
+def _pairs(scored: Sequence[Scored], pairs: Sequence[ComparePair]) -> list[ComparedPair]:
     return [
-        {
-            "versions": [
-                replies.pair(one.outcomes[2 * i], one.outcomes[2 * i + 1], one.calibrator, source=pair.source)
+        ComparedPair(
+            [
+                PreferencePair.of(one.outcomes[2 * i], one.outcomes[2 * i + 1], one.calibrator, pair.source)
                 for one in scored
             ]
-        }
+        )
         for i, pair in enumerate(pairs)
     ]
 
 
-def _items(scored: Sequence[Scored]) -> list[replies.Json]:
-    return [{"versions": [item(outcome) for outcome in row]} for row in zip(*(s.outcomes for s in scored), strict=True)]
+def _items(scored: Sequence[Scored]) -> list[ComparedItem]:
+    rows = zip(*(one.outcomes for one in scored), strict=True)
+    return [ComparedItem([ScoredItem.of(outcome) for outcome in row]) for row in rows]

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import msgspec
 from msgspec import Meta
 
-from service.api import schemas
 from service.experiments.compare import Comparison
-from service.wire import ComparePair, Wire, WireItem
+from service.wire import ComparePair, Model, PreferencePair, ScoredItem, Wire, WireItem
 
 
 class CompareRequest(Wire, kw_only=True):
@@ -23,13 +22,13 @@ class CompareRequest(Wire, kw_only=True):
 class ComparedPair(Wire):
     """One pair, an entry a version."""
 
-    versions: list[schemas.PreferencePair]
+    versions: list[PreferencePair]
 
 
 class ComparedItem(Wire):
     """One item, an entry a version."""
 
-    versions: list[schemas.ScoredItem]
+    versions: list[ScoredItem]
 
 
 class WireVersionFigures(Wire):
@@ -64,20 +63,20 @@ class WireComparison(Wire):
     differences: list[WireDifference]
     items_left_out: Annotated[int, Meta(description="Items that some version could not score.")]
 
+    @classmethod
+    def of(cls, found: Comparison) -> Self:
+        """Build it from a comparison: figures become numbers, and what takes resampling is left out."""
+        return msgspec.convert(asdict(found, dict_factory=_value), cls)
 
-class CompareResponse(Wire):
+
+class CompareResponse(Wire, omit_defaults=True):
     """Scores by every version, in the request's order, and what differs."""
 
     request_id: str
-    models: list[schemas.Model]
+    models: list[Model]
     comparison: WireComparison
     pairs: list[ComparedPair] | None = None
     items: list[ComparedItem] | None = None
-
-
-def wire_comparison(found: Comparison) -> WireComparison:
-    """The values of a comparison: figures become numbers, and what takes resampling is left out."""
-    return msgspec.convert(asdict(found, dict_factory=_value), WireComparison)
 
 
 def _value(items: Sequence[tuple[str, Any]]) -> Any:

@@ -5,7 +5,6 @@ No error body ever holds the caller's input.
 
 from typing import Any
 
-import msgspec
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
@@ -49,23 +48,6 @@ STATUS: dict[type[PluralityError], int] = {
     ConfigurationError: 500,
 }
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
-
-
-class ErrorDetail(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What went wrong."""
-
-    code: str
-    """Stable and machine-readable."""
-    message: str
-    param: str | None
-    """The field that is wrong, as a path, where one is."""
-    request_id: str | None
-
-
-class ErrorBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The native shape of every error."""
-
-    error: ErrorDetail
 
 
 def install_error_handlers(app: FastAPI, *, overload_status: int = 503) -> None:

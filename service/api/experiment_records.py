@@ -1,9 +1,16 @@
 """The wire's records of experiments. Closed and strict; what a definition means is checked behind them."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
+import msgspec
 from msgspec import Meta
 
+from service.experiments.assign import BUCKETS, counts
+from service.experiments.definition import Experiment, as_plain
+from service.experiments.predict import residents, votes_since
+from service.experiments.registry import Entry
+from service.experiments.tally import Standing
+from service.versions.live import Live
 from service.wire import Wire
 
 
@@ -41,6 +48,11 @@ class NamedExperiment(WireExperiment, kw_only=True):
 
     name: str
 
+    @classmethod
+    def of(cls, experiment: Experiment) -> Self:
+        """Build it from a definition, so that it can be put again."""
+        return msgspec.convert(as_plain(experiment), cls)
+
 
 class ArmState(Wire):
     """How an arm does, in this process, since it was defined."""
@@ -56,6 +68,13 @@ class ArmState(Wire):
     non_finite: int
     p95_s: float | None
 
+    @classmethod
+    def of(cls, name: str, version: str | None, share: float, standing: Standing) -> Self:
+        """Build it from the counters of an arm's version."""
+        tally = standing.tally
+        counted = (tally.requests, tally.errors, tally.non_finite, tally.p95_s)
+        return cls(name, version, share, standing.breaker.open, *counted)
+
 
 class ExperimentState(Wire):
     """A definition and what became of it."""
@@ -66,6 +85,19 @@ class ExperimentState(Wire):
     problem: Annotated[str | None, Meta(description="Why it does not run though it should.")]
     votes_since: Annotated[float, Meta(description="Votes from then on count; seconds since the epoch.")]
     arms: list[ArmState]
+
+    @classmethod
+    def of(cls, entry: Entry, live: Live) -> Self:
+        """Build it from a definition and the versions that are loaded."""
+        experiment = entry.experiment
+        versions, buckets = residents(experiment, live), counts(entry.allocation)
+        digests = {name: version.digest for name, version in versions.items()}
+        arms = []
+        for name in (arm.name for arm in experiment.arms):
+            digest = digests.get(name)
+            arms.append(ArmState.of(name, digest, buckets.get(name, 0) / BUCKETS, entry.seen(name, digest)))
+        since = votes_since(experiment, versions)
+        return cls(NamedExperiment.of(experiment), entry.origin, entry.runs, entry.problem, since, arms)
 
 
 class ExperimentsResponse(Wire):

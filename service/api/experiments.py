@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request
@@ -10,35 +9,31 @@ from fastapi.responses import Response
 
 from plurality.core.errors import ConfigurationError
 from service.api.calls import unless_disconnected
-from service.api.errors import ErrorBody
 from service.api.experiment_records import Deleted, ExperimentsResponse, ExperimentState, WireExperiment
 from service.api.keys import Keys
-from service.api.openapi import content_of, request_body
+from service.api.openapi import answers, failures, request_body
 from service.api.paths import RouteGroup
-from service.api.routes import decode
+from service.api.routes import JsonReply, decode
 from service.api.shapes import NATIVE
 from service.errors import ExperimentConflict, FeedbackDisabled, MalformedRequest, UnknownExperiment, WritesDisabled
-from service.experiments.assign import BUCKETS, counts
-from service.experiments.definition import Experiment, as_plain, parse_experiment
+from service.experiments.definition import Experiment, parse_experiment
 from service.experiments.predict import residents, votes_since
 from service.experiments.registry import DefinitionStore, Entry
 from service.experiments.reporting import ArmReport, report_on
 from service.experiments.running import Experiments
-from service.experiments.tally import Tally
 from service.versions.live import Live
 
 _PUT = msgspec.json.Decoder(WireExperiment)
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"content": content_of(ErrorBody), "description": text}
-    for status, text in {
+_ERRORS = failures(
+    {
         401: "No key, or one that does not open this",
         403: "No admin key or no database is configured",
         404: "No such experiment",
         409: "Another definition is in the way",
         422: "A definition that cannot be; the key is named",
         503: "The database does not answer: see Retry-After",
-    }.items()
-}
+    }
+)
 _EXAMPLE = {
     "model": "demo",
     "control": "current",
@@ -54,13 +49,13 @@ def experiment_routes(parts: Experiments, live: Live, keys: Keys) -> RouteGroup:
     router = APIRouter(prefix="/rm/v1/experiments", responses=_ERRORS, tags=["experiments"])
     registry, reading, writing = parts.registry, asyncio.Lock(), asyncio.Lock()
 
-    @router.get("", responses=_answers(ExperimentsResponse), summary="Experiments and how their arms do")
+    @router.get("", responses=answers(ExperimentsResponse), summary="Experiments and how their arms do")
     async def every() -> Response:
-        return _json({"experiments": [state_of(entry, live) for entry in registry.entries.values()]})
+        return JsonReply(ExperimentsResponse([ExperimentState.of(entry, live) for entry in registry.entries.values()]))
 
-    @router.get("/{name}", responses=_answers(ExperimentState), summary="One experiment")
+    @router.get("/{name}", responses=answers(ExperimentState), summary="One experiment")
     async def one(name: str) -> Response:
-        return _json(state_of(_entry(parts, name), live))
+        return JsonReply(ExperimentState.of(_entry(parts, name), live))
 
     @router.get(
         "/{name}/report",
@@ -78,11 +73,11 @@ def experiment_routes(parts: Experiments, live: Live, keys: Keys) -> RouteGroup:
                 return await asyncio.to_thread(report_on, entry, versions, votes)
 
         found = await unless_disconnected(request, made())  # who has left waits for no report
-        return _json({"experiment": name, "votes_since": votes_since(entry.experiment, versions), "arms": found})
+        return JsonReply({"experiment": name, "votes_since": votes_since(entry.experiment, versions), "arms": found})
 
     @router.put(
         "/{name}",
-        responses=_answers(ExperimentState),
+        responses=answers(ExperimentState),
         summary="Define an experiment, or change it",
         openapi_extra=request_body(WireExperiment, _EXAMPLE),
     )
@@ -95,9 +90,9 @@ def experiment_routes(parts: Experiments, live: Live, keys: Keys) -> RouteGroup:
                 raise ExperimentConflict(problem)
             await asyncio.to_thread(store.put, experiment)
             await registry.refresh()
-        return _json(state_of(_entry(parts, name), live))
+        return JsonReply(ExperimentState.of(_entry(parts, name), live))
 
-    @router.delete("/{name}", responses=_answers(Deleted), summary="End an experiment; its votes stay")
+    @router.delete("/{name}", responses=answers(Deleted), summary="End an experiment; its votes stay")
     async def delete(name: str, request: Request) -> Response:
         store = _writable(parts, keys, request)
         known = registry.entries.get(name)
@@ -107,7 +102,7 @@ def experiment_routes(parts: Experiments, live: Live, keys: Keys) -> RouteGroup:
         await registry.refresh()
         if not gone:
             raise _unknown(parts)
-        return _json({"deleted": name})
+        return JsonReply(Deleted(name))
 
     return RouteGroup(router, NATIVE)
 
@@ -140,46 +135,3 @@ def _entry(parts: Experiments, name: str) -> Entry:
 def _unknown(parts: Experiments) -> UnknownExperiment:
     known = ", ".join(sorted(parts.registry.entries)) or "none"
     return UnknownExperiment(f"no such experiment; defined: {known}", param="name")
-
-
-def state_of(entry: Entry, live: Live) -> dict[str, Any]:
-    """An `ExperimentState` as plain values."""
-    experiment = entry.experiment
-    versions = residents(experiment, live)
-    buckets = counts(entry.allocation)
-    digests = {name: version.digest for name, version in versions.items()}
-    standings = [(arm, entry.seen(arm.name, digests.get(arm.name))) for arm in experiment.arms]
-    return {
-        "definition": as_plain(experiment),
-        "origin": entry.origin,
-        "runs": entry.runs,
-        "problem": entry.problem,
-        "votes_since": votes_since(experiment, versions),
-        "arms": [
-            {
-                "name": arm.name,
-                "version": digests.get(arm.name),
-                "share": buckets.get(arm.name, 0) / BUCKETS,
-                "disabled": standing.breaker.open,
-                **_tally(standing.tally),
-            }
-            for arm, standing in standings
-        ],
-    }
-
-
-def _tally(tally: Tally) -> dict[str, Any]:
-    return {
-        "requests": tally.requests,
-        "errors": tally.errors,
-        "non_finite": tally.non_finite,
-        "p95_s": tally.p95_s,
-    }
-
-
-def _answers(model: type[msgspec.Struct]) -> dict[int | str, dict[str, Any]]:
-    return {200: {"content": content_of(model), "description": "The answer"}}
-
-
-def _json(reply: dict[str, Any]) -> Response:
-    return Response(msgspec.json.encode(reply), media_type="application/json")

@@ -3,41 +3,36 @@
 import re
 from collections.abc import Iterator
 from itertools import chain, islice
-from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
-from plurality.core.errors import PluralityError
 from plurality.core.rows import PreferenceRow
 from service.api import votes as wire
-from service.api.errors import ErrorBody
-from service.api.openapi import content_of, query_parameters, request_body
+from service.api.openapi import answers, failures, query_parameters, request_body
 from service.api.paths import RouteGroup
-from service.api.routes import decode
+from service.api.routes import JsonReply, decode
 from service.api.shapes import NATIVE
 from service.errors import MalformedRequest
-from service.feedback.database import Status
 from service.feedback.export import json_line, training_rows
 from service.feedback.intake import Intake
 from service.feedback.running import Feedback
 from service.feedback.wire import VOTER
-from service.wire import item_error, malformed
+from service.wire import malformed
 
 WIRE = (wire.VotesRequest, wire.VotesResponse, wire.DeletedVotes)
 CURSOR_HEADER = "x-feedback-cursor"
 _VOTES = msgspec.json.Decoder(wire.VotesRequest)
 _ROWS_A_CHUNK = 100
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"content": content_of(ErrorBody), "description": text}
-    for status, text in {
+_ERRORS = failures(
+    {
         401: "No key, or one that does not open this",
         403: "No key or no database is configured",
         422: "Malformed; nothing was stored",
         503: "The database does not answer: see Retry-After",
-    }.items()
-}
+    }
+)
 _EXAMPLE = {
     "votes": [
         {
@@ -55,19 +50,16 @@ def feedback_routes(feedback: Feedback, intake: Intake) -> tuple[RouteGroup, Rou
 
     @router.post(
         "",
-        responses={
-            200: {"content": content_of(wire.VotesResponse), "description": "The answer"},
-            409: {"content": content_of(ErrorBody), "description": "An id of another vote; nothing was stored"},
-        },
+        responses=answers(wire.VotesResponse) | failures({409: "An id of another vote; nothing was stored"}),
         summary="Store people's votes on pairs",
         openapi_extra=request_body(wire.VotesRequest, _EXAMPLE),
     )
     async def vote(request: Request) -> Response:
         feedback.require()
         body = decode(_VOTES, await request.body())
-        became = await intake.take(body.votes)
-        replies = [_reply(vote.id, one) for vote, one in zip(body.votes, became, strict=True)]
-        return _json({"request_id": request.scope["request_id"], "votes": replies})
+        became = zip(body.votes, await intake.take(body.votes), strict=True)
+        entries = [wire.VoteReply.of(vote.id, one) for vote, one in became]
+        return JsonReply(wire.VotesResponse(request.scope["request_id"], entries))
 
     @router.get(
         "/export",
@@ -87,14 +79,14 @@ def feedback_routes(feedback: Feedback, intake: Intake) -> tuple[RouteGroup, Rou
 
     @admin.delete(
         "/voters/{voter}",
-        responses={200: {"content": content_of(wire.DeletedVotes), "description": "The answer"}},
+        responses=answers(wire.DeletedVotes),
         summary="Delete a voter's votes, and what was predicted for them",
     )
     async def delete(voter: str) -> Response:
         kept = feedback.require()
         if not re.fullmatch(VOTER, voter):
             raise MalformedRequest("a voter is a key of 1 to 64 letters, digits, - and _", param="voter")
-        return _json({"deleted": await kept.call(kept.store.delete_voter, voter)})
+        return JsonReply(wire.DeletedVotes(await kept.call(kept.store.delete_voter, voter)))
 
     return RouteGroup(router, NATIVE, "feedback"), RouteGroup(admin, NATIVE, "admin")
 
@@ -109,16 +101,6 @@ def _query(request: Request) -> wire.ExportQuery:
         raise malformed(error) from None
 
 
-def _reply(vote_id: str, became: Status | PluralityError) -> dict[str, Any]:
-    if isinstance(became, PluralityError):
-        return {"id": vote_id, "error": item_error(became)}
-    return {"id": vote_id, "status": became}
-
-
 def _lines(rows: Iterator[PreferenceRow]) -> Iterator[bytes]:
     while chunk := list(islice(rows, _ROWS_A_CHUNK)):
         yield b"".join(map(json_line, chunk))
-
-
-def _json(reply: dict[str, Any]) -> Response:
-    return Response(msgspec.json.encode(reply), media_type="application/json")

@@ -128,7 +128,9 @@ class Guard:
             ) from None
 
     def _check_key(self, scope: Scope, place: RouteInfo) -> None:
-        if place.role is None or (place.probe and scope["method"] in {"GET", "HEAD"}):
+        if place.role is None or place.role in self._keys.open:
+            return
+        if place.probe and scope["method"] in {"GET", "HEAD"}:
             return
         try:
             self._keys.require(HTTPConnection(scope), place.role)

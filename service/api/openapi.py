@@ -1,6 +1,6 @@
 """OpenAPI from the wire's own structs: bodies and replies by reference, with an example for each request."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -8,6 +8,10 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from msgspec import Struct
 
+from service.api.shapes import ErrorBody
+
+Answers = dict[int | str, dict[str, Any]]
+"""`responses` of a route: by status, what is answered."""
 _REF = "#/components/schemas/{name}"
 
 
@@ -17,6 +21,17 @@ def content_of(model: type[Struct], example: dict[str, Any] | None = None) -> di
     if example:
         content["example"] = example
     return {"application/json": content}
+
+
+def answers(model: type[Struct], description: str = "The answer") -> Answers:
+    """What a route answers when all is well."""
+    return {200: {"content": content_of(model), "description": description}}
+
+
+def failures(descriptions: Mapping[int, str]) -> Answers:
+    """What a route answers when it fails, by status."""
+    content = content_of(ErrorBody)
+    return {status: {"content": content, "description": text} for status, text in descriptions.items()}
 
 
 def request_body(model: type[Struct], example: dict[str, Any]) -> dict[str, Any]:

@@ -2,21 +2,20 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from service.api import replies, schemas
+from service.api import schemas
 from service.api.calls import RequestScorer
-from service.api.errors import ErrorBody
-from service.api.openapi import content_of, request_body
+from service.api.openapi import answers, failures, request_body
 from service.api.paths import RouteGroup
-from service.api.shapes import NATIVE
+from service.api.shapes import NATIVE, ErrorBody
 from service.feedback.intake import scored_pairs
 from service.feedback.records import ScoredPair
-from service.wire import malformed, to_item, too_deep
+from service.wire import Model, PreferencePair, ScoredItem, malformed, to_item, too_deep
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 WIRE = (
@@ -33,9 +32,8 @@ WIRE = (
 _SCORE = msgspec.json.Decoder(schemas.ScoreRequest)
 _PREFERENCE = msgspec.json.Decoder(schemas.PreferenceRequest)
 _RANK = msgspec.json.Decoder(schemas.RankRequest)
-ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"content": content_of(ErrorBody), "description": text}
-    for status, text in {
+ERRORS = failures(
+    {
         401: "A key is needed, or does not open this",
         404: "No such model, alias or version",
         413: "The body is too large",
@@ -43,8 +41,8 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         422: "Malformed or over a limit; nothing was computed",
         503: "Full, shutting down or not ready: see Retry-After",
         504: "The deadline passed",
-    }.items()
-}
+    }
+)
 _ITEM = {"prompt": "Name a prime number above ten.", "response": "Eleven."}
 _PAIR = {"prompt": "Name a prime number above ten.", "response_a": "Eleven.", "response_b": "Twelve."}
 _GROUP = {"prompt": "Name a prime number above ten.", "responses": ["Twelve.", "Eleven."], "advantages": True}
@@ -60,7 +58,7 @@ def native_routes(caller: RequestScorer, remember: Callable[[Sequence[ScoredPair
 
     @router.post(
         "/score",
-        responses=_answers(schemas.ScoreResponse),
+        responses=answers(schemas.ScoreResponse),
         summary="Rewards of (prompt, response) items",
         openapi_extra=request_body(schemas.ScoreRequest, {"items": [_ITEM]}),
     )
@@ -68,11 +66,13 @@ def native_routes(caller: RequestScorer, remember: Callable[[Sequence[ScoredPair
         body = decode(_SCORE, await request.body())
         items = [to_item(item.prompt, item.response) for item in body.items]
         scored = await caller.score(request, items, model=body.model)
-        return _json(replies.score(scored, request.scope["request_id"]))
+        entries = [ScoredItem.of(outcome) for outcome in scored.outcomes]
+        model = Model.of(scored.manifest, scored.digest)
+        return JsonReply(schemas.ScoreResponse(request.scope["request_id"], model, entries))
 
     @router.post(
         "/preference",
-        responses=_answers(schemas.PreferenceResponse),
+        responses=answers(schemas.PreferenceResponse),
         summary="Calibrated P(a preferred) of pairs",
         openapi_extra=request_body(schemas.PreferenceRequest, {"pairs": [_PAIR]}),
     )
@@ -82,14 +82,17 @@ def native_routes(caller: RequestScorer, remember: Callable[[Sequence[ScoredPair
         items = [to_item(*side) for side in sides]
         scored = await caller.score(request, items, model=body.model)
         request_id, sources = request.scope["request_id"], [pair.source for pair in body.pairs]
+        outcomes, model = scored.outcomes, Model.of(scored.manifest, scored.digest)
+        judged = zip(outcomes[::2], outcomes[1::2], sources, strict=True)
+        pairs = [PreferencePair.of(a, b, scored.calibrator, source) for a, b, source in judged]
         if remember:
             labels = request.scope["labels"]
-            remember(scored_pairs(request_id, items, scored, sources=sources, labels=labels, now=time.time()))
-        return _json(replies.preference(scored, request_id, sources=sources))
+            remember(scored_pairs(request_id, items, model, pairs, sources=sources, labels=labels, now=time.time()))
+        return JsonReply(schemas.PreferenceResponse(request_id, model, pairs))
 
     @router.post(
         "/rank",
-        responses=_answers(schemas.RankResponse),
+        responses=answers(schemas.RankResponse),
         summary="Best of n: order, weights, win matrix, group advantages",
         openapi_extra=request_body(schemas.RankRequest, _GROUP),
     )
@@ -98,15 +101,25 @@ def native_routes(caller: RequestScorer, remember: Callable[[Sequence[ScoredPair
         items = [to_item(body.prompt, text) for text in body.responses]
         scored = await caller.score(request, items, model=body.model)
         asked = {"win_matrix": body.win_matrix, "advantages": body.advantages}
-        return _json(replies.rank(scored, request.scope["request_id"], **asked, source=body.source))
+        return JsonReply(schemas.RankResponse.of(scored, request.scope["request_id"], **asked, source=body.source))
 
     @router.get(
-        "/models", responses=_answers(schemas.ModelsResponse), summary="Served versions, refused versions and why"
+        "/models", responses=answers(schemas.ModelsResponse), summary="Served versions, refused versions and why"
     )
     async def models() -> Response:
-        return _json(replies.models(caller.live.snapshot, caller.live.statuses))
+        return JsonReply(schemas.ModelsResponse.of(caller.live.snapshot, caller.live.statuses))
 
     return RouteGroup(router, NATIVE)
+
+
+class JsonReply(Response):
+    """A reply as JSON: a struct, or what msgspec encodes besides."""
+
+    media_type = "application/json"
+
+    def render(self, content: object) -> bytes:
+        """Encode the reply."""
+        return msgspec.json.encode(content)
 
 
 def decode(decoder: "msgspec.json.Decoder[Body]", body: bytes) -> Body:
@@ -117,11 +130,3 @@ def decode(decoder: "msgspec.json.Decoder[Body]", body: bytes) -> Body:
         raise malformed(error) from None
     except RecursionError:
         raise too_deep() from None
-
-
-def _answers(model: type[msgspec.Struct]) -> dict[int | str, dict[str, Any]]:
-    return {200: {"content": content_of(model), "description": "The answer"}}
-
-
-def _json(reply: replies.Json) -> Response:
-    return Response(msgspec.json.encode(reply), media_type="application/json")

@@ -3,11 +3,21 @@
 msgspec structs: they decode a body straight into these records, and the OpenAPI document is generated from them.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Literal, Self, cast
 
 from msgspec import Meta
 
-from service.wire import Selector, Source, Text, Wire, WireItem, WirePair, WirePrompt
+from service.bundle.calibrate import group_advantages, softmax
+from service.domain import Reward
+from service.scoring import Scored
+from service.versions.resident import ResidentVersion, Snapshot
+from service.versions.states import RESIDENT, Rejection, State, VersionStatus
+from service.wire import Model, PreferencePair, ScoredItem, Selector, Source, Text, Wire, WireItem, WirePair, WirePrompt
+
+LoadedState = Literal["ready", "active"]
+ComingState = Literal["discovered", "verifying", "probing", "loading", "warming", "self_test"]
 
 
 class ScoreRequest(Wire, kw_only=True):
@@ -35,51 +45,12 @@ class RankRequest(Wire, kw_only=True):
     advantages: Annotated[bool, Meta(description="Also (r - mean) / (std + 1e-4) over the group, as in GRPO.")] = False
 
 
-class Model(Wire):
-    """Which version answered."""
-
-    name: str
-    version: Annotated[str, Meta(description="The version's digest, sha256 of its manifest.")]
-    sequence: int
-    objective: str
-    precision: str
-    calibrated: Annotated[bool, Meta(description="False: `probability` is the raw σ(r_a - r_b).")]
-
-
-class ItemError(Wire):
-    """Why one item has no reward."""
-
-    code: str
-    message: str
-
-
-class ScoredItem(Wire):
-    """A reward, or this item's own error."""
-
-    reward: Annotated[float | None, Meta(description="Finite, centered; null only beside `error`.")]
-    tokens: int | None
-    truncated: Annotated[bool | None, Meta(description="Whether tokens were cut from the left to fit the model.")]
-    cut_tokens: int | None
-    error: ItemError | None = None
-
-
 class ScoreResponse(Wire):
     """One entry an item, in the request's order, all of one version."""
 
     request_id: str
     model: Model
     items: list[ScoredItem]
-
-
-class PreferencePair(Wire):
-    """The preference between two responses: probability, rewards and expected disagreement."""
-
-    probability: Annotated[float | None, Meta(description="Calibrated P(a preferred), σ((r_a - r_b) / T) or a curve.")]
-    raw_probability: Annotated[float | None, Meta(description="σ(r_a - r_b), without calibration.")]
-    reward_diff: Annotated[float | None, Meta(description="r_a - r_b.")]
-    expected_disagreement: Annotated[float | None, Meta(description="1 - |2P - 1|: 0 all agree, 1 an even split.")]
-    a: ScoredItem
-    b: ScoredItem
 
 
 class PreferenceResponse(Wire):
@@ -90,7 +61,7 @@ class PreferenceResponse(Wire):
     pairs: list[PreferencePair]
 
 
-class RankResponse(Wire):
+class RankResponse(Wire, omit_defaults=True):
     """The responses from best to worst."""
 
     request_id: str
@@ -103,15 +74,40 @@ class RankResponse(Wire):
     win_matrix: list[list[float | None]] | None = None
     advantages: list[float | None] | None = None
 
+    @classmethod
+    def of(
+        cls, scored: Scored, request_id: str, *, win_matrix: bool, advantages: bool, source: str | None = None
+    ) -> Self:
+        """Rank one prompt's scored responses; one that failed is not ranked and has null in its fields."""
+        values = {i: outcome.value for i, outcome in enumerate(scored.outcomes) if isinstance(outcome, Reward)}
+        rewards = list(values.values())
+        calibrator, every = scored.calibrator, range(len(scored.outcomes))
+
+        def win(i: int, j: int) -> float | None:
+            known = i in values and j in values
+            return calibrator.probability(values[i] - values[j], source) if known else None
+
+        def spread(ranked: Sequence[float]) -> list[float | None]:
+            found = dict(zip(values, ranked, strict=True))
+            return [found.get(i) for i in every]
+
+        return cls(
+            request_id,
+            Model.of(scored.manifest, scored.digest),
+            order=sorted(values, key=lambda i: (-values[i], i)),
+            weights=spread(softmax(rewards, temperature=calibrator.temperature_of(source)) if rewards else ()),
+            items=[ScoredItem.of(outcome) for outcome in scored.outcomes],
+            win_matrix=[[win(i, j) for j in every] for i in every] if win_matrix else None,
+            advantages=spread(group_advantages(rewards) if rewards else ()) if advantages else None,
+        )
+
 
 class ServedVersion(Wire):
     """A loaded version and its aliases."""
 
     model: Model
     aliases: list[str]
-    state: Annotated[
-        Literal["ready", "active"], Meta(description="active: an alias names it. ready: loaded, to be gone back to.")
-    ]
+    state: Annotated[LoadedState, Meta(description="active: an alias names it. ready: loaded, to be gone back to.")]
     since: Annotated[str, Meta(description="When it came to that state; ISO 8601.")]
     reason: Annotated[str | None, Meta(description="Why an alias was taken from it: `rolled_back:` and the cause.")]
     max_length: int
@@ -122,6 +118,25 @@ class ServedVersion(Wire):
     golden_tolerance: float
     evaluation: dict[str, float]
 
+    @classmethod
+    def of(cls, version: ResidentVersion, aliases: Sequence[str], status: VersionStatus) -> Self:
+        """Build it from a loaded version, its aliases and its state."""
+        manifest = version.manifest
+        return cls(
+            Model.of(manifest, version.digest),
+            sorted(aliases),
+            state=cast("LoadedState", status.state.value),
+            since=_time(status.since),
+            reason=status.reason,
+            max_length=manifest.input_format.max_length,
+            input_format=manifest.input_format.kind,
+            temperature=manifest.calibrator.temperature,
+            calibration=manifest.calibration.method if manifest.calibration else None,
+            sources=sorted(manifest.calibrator.sources),
+            golden_tolerance=manifest.golden_tolerance,
+            evaluation=manifest.evaluation,
+        )
+
 
 class RejectedVersion(Wire):
     """A version that the store names and that is not served."""
@@ -131,14 +146,24 @@ class RejectedVersion(Wire):
     reason: str
     message: str
 
+    @classmethod
+    def of(cls, entry: Rejection) -> Self:
+        """Build it from a refusal."""
+        return cls(entry.model, entry.digest, entry.reason, entry.message)
+
 
 class PendingVersion(Wire):
     """A version on its way to being loaded."""
 
     model: str
     version: str
-    state: Literal["discovered", "verifying", "probing", "loading", "warming", "self_test"]
+    state: ComingState
     since: str
+
+    @classmethod
+    def of(cls, status: VersionStatus) -> Self:
+        """Build it from a version's state."""
+        return cls(status.model, status.digest, cast("ComingState", status.state.value), _time(status.since))
 
 
 class ModelsResponse(Wire):
@@ -147,3 +172,25 @@ class ModelsResponse(Wire):
     versions: list[ServedVersion]
     rejected: list[RejectedVersion]
     pending: list[PendingVersion]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, statuses: Sequence[VersionStatus]) -> Self:
+        """List the versions of a snapshot, those that were refused, and those on their way."""
+        known = {status.key: status for status in statuses}
+        aliases: dict[str, list[str]] = {}
+        for names in snapshot.aliases.values():
+            for alias, version in names.items():
+                aliases.setdefault(version.digest, []).append(alias)
+        return cls(
+            [
+                ServedVersion.of(version, aliases.get(digest, ()), known[version.manifest.model, digest])
+                for digest, version in snapshot.resident.items()
+            ],
+            [RejectedVersion.of(entry) for entry in snapshot.rejections],
+            [PendingVersion.of(status) for status in statuses if status.state not in RESIDENT | {State.REJECTED}],
+        )
+
+
+def _time(seconds: float) -> str:
+    """Seconds since the epoch in ISO 8601, UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -3,11 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
 
 import msgspec
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +19,28 @@ class Failure:
     request_id: str | None
 
 
+class ErrorDetail(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What went wrong."""
+
+    code: str
+    """Stable and machine-readable."""
+    message: str
+    param: str | None
+    """The field that is wrong, as a path, where one is."""
+    request_id: str | None
+
+
+class ErrorBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The native shape of every error."""
+
+    error: ErrorDetail
+
+
 @dataclass(frozen=True, slots=True)
 class ErrorShape:
     """How one wire format answers errors."""
 
-    body: Callable[[Failure], Json]
+    body: Callable[[Failure], object]
     mistake: int = 400
     """Status of what the caller did wrong."""
 
@@ -38,17 +52,11 @@ class ErrorShape:
         return msgspec.json.encode(self.body(failure)), headers
 
 
-def _native(failure: Failure) -> Json:
-    detail = {
-        "code": failure.code,
-        "message": failure.message,
-        "param": failure.param,
-        "request_id": failure.request_id,
-    }
-    return {"error": detail}
+def _native(failure: Failure) -> ErrorBody:
+    return ErrorBody(ErrorDetail(failure.code, failure.message, failure.param, failure.request_id))
 
 
-def _openai(failure: Failure) -> Json:
+def _openai(failure: Failure) -> dict[str, object]:
     kind = HTTPStatus(failure.status).phrase.title().replace(" ", "").removesuffix("Error") + "Error"
     return {
         "error": {"message": failure.message, "type": kind, "param": failure.param, "code": failure.status},
@@ -56,7 +64,7 @@ def _openai(failure: Failure) -> Json:
     }
 
 
-def _tei(failure: Failure) -> Json:
+def _tei(failure: Failure) -> dict[str, str]:
     kinds = {
         "overloaded": "overloaded", "draining": "unhealthy", "not_ready": "unhealthy", "unavailable": "unhealthy",
         "deadline_exceeded": "overloaded",

@@ -1,13 +1,14 @@
 """The bodies of `/rm/v1/feedback`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Self
 
 from msgspec import Meta
 
-from service.api.schemas import ItemError
+from plurality.core.errors import PluralityError
+from service.feedback.database import Status
 from service.feedback.records import Rows
 from service.feedback.wire import WireVote
-from service.wire import Wire
+from service.wire import ItemError, Wire
 
 MAX_VOTES = 256
 
@@ -22,8 +23,15 @@ class VoteReply(Wire, kw_only=True, omit_defaults=True):
     """What became of a vote: stored now, known before, or its own error."""
 
     id: str
-    status: Literal["stored", "known"] | None = None
+    status: Status | None = None
     error: ItemError | None = None
+
+    @classmethod
+    def of(cls, vote_id: str, became: Status | PluralityError) -> Self:
+        """Build it from what became of a vote."""
+        if isinstance(became, PluralityError):
+            return cls(id=vote_id, error=ItemError.of(became))
+        return cls(id=vote_id, status=became)
 
 
 class VotesResponse(Wire):

@@ -1,20 +1,18 @@
 """`GET /rm/v1/watch`: what the rewards of each resident version look like lately, for people."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
 from fastapi import APIRouter
 from fastapi.responses import Response
 from msgspec import Meta
 
-from service.api import replies
-from service.api.openapi import content_of
+from service.api.openapi import answers
 from service.api.paths import RouteGroup
-from service.api.schemas import Model
+from service.api.routes import JsonReply
 from service.api.shapes import NATIVE
 from service.drift.monitor import Watch
 from service.versions.live import Live
-from service.wire import Wire
+from service.wire import Model, Wire
 
 
 class WatchedVersion(Wire):
@@ -36,17 +34,18 @@ class WatchResponse(Wire):
 def watch_routes(live: Live, watch: Watch) -> RouteGroup:
     """The route and its shape of errors."""
     router = APIRouter(prefix="/rm/v1", default_response_class=Response, tags=["native"])
-    described: dict[int | str, dict[str, Any]] = {
-        200: {"content": content_of(WatchResponse), "description": "The answer"}
-    }
 
-    @router.get("/watch", responses=described, summary="Drift, saturation, length and spread of rewards, by version")
+    @router.get(
+        "/watch",
+        responses=answers(WatchResponse),
+        summary="Drift, saturation, length and spread of rewards, by version",
+    )
     async def watched() -> Response:
         bundles, readings = live.snapshot.resident, watch.readings()
         versions = [
-            {"model": replies.model(bundle.manifest, digest), "readings": readings.get(digest, {})}
+            WatchedVersion(Model.of(bundle.manifest, digest), readings.get(digest, {}))
             for digest, bundle in bundles.items()
         ]
-        return Response(msgspec.json.encode({"versions": versions}), media_type="application/json")
+        return JsonReply(WatchResponse(versions))
 
     return RouteGroup(router, NATIVE)

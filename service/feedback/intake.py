@@ -5,15 +5,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from plurality.core.errors import PluralityError
 from plurality.core.pairs import ResponsePair
-from service.domain import Item, Reward, ScoreItem
+from service.domain import Item, ScoreItem
 from service.errors import FeedbackConflict, TextTooLong, UnknownModel, UnknownReply
 from service.feedback.database import Status
 from service.feedback.records import Prediction, ScoredPair, Vote
 from service.feedback.running import Feedback, Kept
 from service.feedback.wire import ReplyRef, WireVote
-from service.scoring import Scored
 from service.telemetry.metrics import Metrics
 from service.versions.live import Live
+from service.wire import Model, PreferencePair
 
 _Models = Mapping[str | None, str | UnknownModel]
 """By selector: the name of its model, or why there is none."""
@@ -88,7 +88,8 @@ def _kind(vote: Vote) -> str:
 def scored_pairs(
     request_id: str,
     items: Sequence[Item],
-    scored: Scored,
+    model: Model,
+    pairs: Sequence[PreferencePair],
     *,
     sources: Sequence[str | None],
     labels: Mapping[str, str],
@@ -97,23 +98,23 @@ def scored_pairs(
     """A reply's pairs to remember: those that have both rewards and a prompt that people can be shown.
 
     Args:
-        items: a, b, a, b, ..., as the outcomes are.
+        items: a, b, a, b, ..., two a pair.
+        model: which version answered.
         sources: one a pair.
         labels: the request's own: which experiment and arm served it, where one did.
     """
     found = []
-    for index, source in enumerate(sources):
+    for index, (pair, source) in enumerate(zip(pairs, sources, strict=True)):
         first, second = items[2 * index : 2 * index + 2]
-        one, other = scored.outcomes[2 * index : 2 * index + 2]
         if not (isinstance(first, ScoreItem) and isinstance(second, ScoreItem)) or first.prompt == ():
             continue
-        if not (isinstance(one, Reward) and isinstance(other, Reward)):
+        if pair.a.reward is None or pair.b.reward is None or pair.probability is None:
             continue
-        prediction = Prediction(one.value, other.value, scored.calibrator.probability(one.value - other.value, source))
+        prediction = Prediction(pair.a.reward, pair.b.reward, pair.probability)
         found.append(
             ScoredPair(
-                request_id, index, ResponsePair(first.prompt, first.response, second.response), scored.manifest.model,
-                scored.digest, prediction, now, source, labels.get("experiment"), labels.get("arm"),
+                request_id, index, ResponsePair(first.prompt, first.response, second.response), model.name,
+                model.version, prediction, now, source, labels.get("experiment"), labels.get("arm"),
             )
         )  # fmt: skip
     return found

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import Response
 
-from service.api.experiments import state_of
+from service.api.experiment_records import ExperimentState
 from service.errors import FeedbackUnavailable, UnknownExperiment
 from service.experiments.predict import residents
 from service.experiments.registry import Entry
@@ -67,7 +67,7 @@ async def experiments(parts: Parts, request: Request) -> Response:
     form = await form_of(request)
     if reply := refused(parts, request, form, here="experiments"):
         return reply
-    states = [state_of(entry, parts.live) for entry in parts.experiments.registry.entries.values()]
+    states = [ExperimentState.of(entry, parts.live) for entry in parts.experiments.registry.entries.values()]
     return page(
         "experiments.html",
         here="experiments",
@@ -94,7 +94,7 @@ async def experiment(parts: Parts, reports: Reports, request: Request, name: str
     return page(
         "experiment.html",
         here="experiments",
-        state=state_of(entry, parts.live),
+        state=ExperimentState.of(entry, parts.live),
         reports=[_shown(report) for report in found],
         votes=parts.experiments.votes is not None,
         problem=problem,

@@ -10,7 +10,6 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from plurality.core.errors import PluralityError
-from service.api import replies
 from service.bundle.pointer import DEFAULT_ALIAS
 from service.domain import ScoreItem
 from service.errors import MalformedRequest
@@ -19,7 +18,7 @@ from service.ui.access import Parts, form_of, refused, status_of
 from service.ui.forms import Form
 from service.ui.render import page
 from service.versions.resident import Snapshot
-from service.wire import item
+from service.wire import Model, PreferencePair, ScoredItem
 
 MOST_ANSWERS = 6
 MOST_VERSIONS = 8
@@ -111,14 +110,12 @@ async def _scores(parts: Parts, request: Request, form: Form) -> list[dict[str, 
 
 
 def _result(scored: Scored, letters: Sequence[str]) -> dict[str, Any]:
-    items = [item(outcome) for outcome in scored.outcomes]
-    pairs = [
-        {"first": letters[i], "second": letters[j]}
-        | replies.pair(scored.outcomes[i], scored.outcomes[j], scored.calibrator)
-        for i, j in combinations(range(len(letters)), 2)
-    ]
+    answers = list(zip(letters, scored.outcomes, strict=True))
     return {
-        "model": replies.model(scored.manifest, scored.digest),
-        "items": [{"letter": letter, **item} for letter, item in zip(letters, items, strict=True)],
-        "pairs": pairs,
+        "model": Model.of(scored.manifest, scored.digest),
+        "scores": [(letter, ScoredItem.of(outcome)) for letter, outcome in answers],
+        "pairs": [
+            (first, second, PreferencePair.of(one, other, scored.calibrator))
+            for (first, one), (second, other) in combinations(answers, 2)
+        ],
     }

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from fastapi import Request
 from fastapi.responses import Response
 
-from service.api import replies
+from service.api.schemas import ModelsResponse, ServedVersion
 from service.bundle.manifest import Calibration, Manifest
 from service.bundle.pointer import DEFAULT_ALIAS
 from service.drift.drift_metrics import DRIFT_METRICS
@@ -20,20 +21,21 @@ async def versions(parts: Parts, request: Request) -> Response:
     if reply := refused(parts, request, await form_of(request), here="versions"):
         return reply
     snapshot = parts.live.snapshot
-    shown = replies.models(snapshot, parts.live.statuses)
+    shown = ModelsResponse.of(snapshot, parts.live.statuses)
     readings = parts.watch.readings()
     models: dict[str, list[dict[str, Any]]] = {}
-    for entry in shown["versions"]:
-        name, digest = entry["model"]["name"], entry["model"]["version"]
-        models.setdefault(name, []).append(_card(entry, snapshot.resident[digest].manifest, readings.get(digest, {})))
+    for entry in shown.versions:
+        digest = entry.model.version
+        card = _card(entry, snapshot.resident[digest].manifest, readings.get(digest, {}))
+        models.setdefault(entry.model.name, []).append(card)
     for cards in models.values():
         cards.sort(key=_place)
     return page(
         "versions.html",
         here="versions",
         models=dict(sorted(models.items())),
-        rejected=shown["rejected"],
-        pending=shown["pending"],
+        rejected=shown.rejected,
+        pending=shown.pending,
         plot=draw,
         says=DRIFT_METRICS,
     )
@@ -42,13 +44,13 @@ async def versions(parts: Parts, request: Request) -> Response:
 def _place(card: Mapping[str, Any]) -> tuple[bool, bool, int]:
     """What answers by default comes first, then what an alias names, then the youngest."""
     aliases = card["aliases"]
-    return DEFAULT_ALIAS not in aliases, not aliases, -card["model"]["sequence"]
+    return DEFAULT_ALIAS not in aliases, not aliases, -card["model"].sequence
 
 
-def _card(entry: dict[str, Any], manifest: Manifest, readings: Mapping[str, float]) -> dict[str, Any]:
+def _card(entry: ServedVersion, manifest: Manifest, readings: Mapping[str, float]) -> dict[str, Any]:
     calibration = manifest.calibration
     return {
-        **entry,
+        **msgspec.structs.asdict(entry),
         "manifest": manifest,
         "calibration": calibration,
         "curves": _curves(calibration) if calibration else {},

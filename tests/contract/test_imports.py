@@ -28,11 +28,11 @@ PACKAGES = (
 ROOMS = (
     "service.errors",
     "service.domain",
-    "service.wire",
     "service.settings",
     "service.telemetry",
     "service.engine",
     "service.bundle",
+    "service.wire",
     "service.versions",
     "service.drift",
     "service.admission",

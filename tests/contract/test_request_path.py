@@ -14,7 +14,7 @@ from service.app import Service
 from tests.api import settings_for, with_api
 
 ROOT = Path(__file__).resolve().parents[2]
-MOST_FILES = 19
+MOST_FILES = 17
 """Of a request on one pair, without an experiment. The number may fall, never rise."""
 _PAIR = {"prompt": "Name a prime.", "response_a": "Seven.", "response_b": "Eight."}
 _REQUESTS = 5

@@ -158,7 +158,7 @@ def test_an_unexpected_exception(published: Path, monkeypatch: pytest.MonkeyPatc
     """A bug is a 500 of the one shape that tells nothing of the inside."""
 
     async def story(client: httpx.AsyncClient, service: Service) -> None:
-        monkeypatch.setattr("service.api.replies.score", lambda *_: 1 / 0)
+        monkeypatch.setattr("service.api.schemas.ScoreResponse", lambda *_: 1 / 0)
         reply = await client.post("/rm/v1/score", content=GOOD, headers={"content-type": "application/json"})
         assert reply.status_code == 500
         assert reply.json()["error"]["code"] == "internal"
