@@ -51,6 +51,7 @@ def test_methods_known_values() -> None:
     """σ(Δ/T); σ((Δ/T)^γ); a line from (0, 1/2) to the first knot, and level beyond the last."""
     assert Calibrator(2.0).probability(2 * math.log(3)) == pytest.approx(0.75)
     assert Calibrator(2.0, 2.0).probability(-4.0) == pytest.approx(1 - sigmoid(4.0))
+    assert Calibrator(2.0, 2.0).probability(0.0) == 0.5
     assert Calibrator(1.0, 16.0).probability(1e6) == 1.0
     curve = Calibrator(knots=((1.0, 0.6), (3.0, 0.9)))
     found = [curve.probability(gap) for gap in (0.0, 0.5, 1.0, 2.0, 3.0, 99.0, -2.0)]
