@@ -36,7 +36,6 @@ def quiet(_: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "changes"),
     [
-        ("bert", {}),
         ("deberta-v2", {}),
         ("modernbert", {"freeze_layers": 1}),
         ("llama", {}),

@@ -182,7 +182,6 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     [
         pytest.param(6, 5, {"save_steps": 5}, id="first-epoch"),
         pytest.param(13, 10, {"save_steps": 5}, id="second-epoch"),
-        pytest.param(10, 8, {}, id="epoch-border"),
         pytest.param(10, 8, {"save_steps": 4, "validation": True}, id="epoch-border-validation"),
         pytest.param(9, 3, {"save_steps": 3, "gradient_accumulation": 2}, id="accumulation"),
     ],

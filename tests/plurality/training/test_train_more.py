@@ -106,7 +106,7 @@ class Spy:
 
 
 @pytest.mark.parametrize("more", [False, True])
-@pytest.mark.parametrize("split", [(4, 2), (2, 4), (1, 8)], ids=str)
+@pytest.mark.parametrize("split", [(4, 2), (1, 8)], ids=str)
 def test_accumulation_is_one_batch(
     llama: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, split: tuple[int, int], more: bool
 ) -> None:
@@ -149,8 +149,11 @@ def test_same_dropout_in_both_passes(bert: Path, data: Path, tmp_path: Path, mon
     assert spy.losses == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("changes", [{}, {"batch_size": 4, "gradient_accumulation": 2}], ids=["whole", "accumulated"])
-@pytest.mark.parametrize(("stop", "saved"), [(7, 5), (27, 25)], ids=["first-epoch", "second-epoch"])
+@pytest.mark.parametrize(
+    ("stop", "saved", "changes"),
+    [(27, 25, {}), (7, 5, {"batch_size": 4, "gradient_accumulation": 2})],
+    ids=["whole-second-epoch", "accumulated-first-epoch"],
+)
 def test_resumed_run_is_the_same_run(
     bert: Path, data: Path, tmp_path: Path, *, stop: int, saved: int, changes: dict[str, Any]
 ) -> None:
