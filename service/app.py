@@ -40,7 +40,7 @@ from service.experiments.table import DefinitionTable
 from service.feedback.database import FeedbackStore
 from service.feedback.intake import Intake
 from service.feedback.recorder import Recorder
-from service.feedback.running import Feedback, Kept
+from service.feedback.running import Feedback, FeedbackBackend
 from service.scoring import Scorer
 from service.settings import Settings
 from service.settings.groups import FeedbackSettings
@@ -107,7 +107,7 @@ def _feedback(settings: FeedbackSettings, metrics: Metrics) -> Feedback:
     store = FeedbackStore(settings.url.get_secret_value())
     dropped = metrics.feedback_remember_dropped.inc
     recorder = Recorder(store, hours=settings.remember_hours, dropped=dropped, clock=time.time)
-    return Feedback(Kept(store, recorder), settings.remember)
+    return Feedback(FeedbackBackend(store, recorder), settings.remember)
 
 
 def _experiments(

@@ -41,18 +41,18 @@ def retry_after_s(value: str | None, *, now: float) -> float | None:
         return None
 
 
-def delay_s(attempt: int, advice_s: float | None, chance: float) -> float:
+def delay_s(attempt: int, advice_s: float | None, jitter: float) -> float:
     """How long to wait after the `attempt`-th try (from 1).
 
     Args:
         advice_s: the server's Retry-After, which is a floor.
-        chance: uniform in [0, 1).
+        jitter: uniform in [0, 1).
 
     Returns:
         With advice a, in [a, 1.25 a) and never below the plain backoff's smallest first step; without, between half and
         all of a step that doubles up to LONGEST_DELAY_S.
     """
     if advice_s is not None:
-        return max(advice_s * (1 + SPREAD * chance), FIRST_DELAY_S / 2)
+        return max(advice_s * (1 + SPREAD * jitter), FIRST_DELAY_S / 2)
     step = min(LONGEST_DELAY_S, math.ldexp(FIRST_DELAY_S, min(attempt - 1, 20)))
-    return step * (0.5 + 0.5 * chance)
+    return step * (0.5 + 0.5 * jitter)

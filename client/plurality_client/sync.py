@@ -6,8 +6,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 from plurality_client.aio import AsyncClient, Counts
+from plurality_client.background_loop import BackgroundLoop
 from plurality_client.options import CallSettings, Options, Settings
-from plurality_client.portal import Portal
 from plurality_client.records import (
     Item,
     Model,
@@ -32,7 +32,7 @@ class Client:
 
     def __init__(self, url: str, *, timing: Timing = REAL, **settings: Unpack[Settings]) -> None:
         self._client = AsyncClient(url, timing=timing, **settings)
-        self._portal = Portal(self._client.aclose)
+        self._loop = BackgroundLoop(self._client.aclose)
 
     @property
     def options(self) -> Options:
@@ -61,7 +61,7 @@ class Client:
         self, items: Sequence[Item | tuple[Prompt, str]], **call: Unpack[CallSettings]
     ) -> "Future[Scores]":
         """`score`, not waited for; from a coroutine, `await asyncio.wrap_future(...)`."""
-        return self._portal.submit(self._client.score(items, **call))
+        return self._loop.submit(self._client.score(items, **call))
 
     def preference(self, pairs: Sequence[Pair | tuple[Prompt, str, str]], **call: Unpack[CallSettings]) -> Preferences:
         """P(a preferred) of pairs: see AsyncClient.preference."""
@@ -85,7 +85,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connections; what still runs is cancelled."""
-        self._portal.close()
+        self._loop.close()
 
     def __enter__(self) -> Self:
         """The client itself."""
@@ -98,7 +98,7 @@ class Client:
         self.close()
 
     def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        future = self._portal.submit(work)
+        future = self._loop.submit(work)
         try:
             return future.result()
         except BaseException:

@@ -1,4 +1,4 @@
-"""Clocks, sleep and chance in one place, so that a test can hold them."""
+"""Clocks, sleep and jitter in one place, so that a test can hold them."""
 
 import asyncio
 import random
@@ -15,7 +15,7 @@ class Timing:
     wall: Callable[[], float] = time.time
     """Since the epoch: only to read an HTTP date."""
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    chance: Callable[[], float] = random.random
+    jitter: Callable[[], float] = random.random
     """Uniform in [0, 1)."""
 
 

@@ -81,7 +81,7 @@ class Transport:
         last, attempt = failures[-1], len(failures)
         if last.status is not None and not may_retry(last.status, attempt):
             raise last
-        pause_s = delay_s(attempt, last.retry_after_s, self._timing.chance())
+        pause_s = delay_s(attempt, last.retry_after_s, self._timing.jitter())
         if pause_s < deadline - self._timing.clock():
             return pause_s
         if last.status == 504 or last.code == _NO_ANSWER:

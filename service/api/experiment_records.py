@@ -5,11 +5,11 @@ from typing import Annotated, Self
 import msgspec
 from msgspec import Meta
 
+from service.experiments.arm_health import ArmHealth
 from service.experiments.assign import BUCKETS, counts
 from service.experiments.definition import Experiment, as_plain
 from service.experiments.predict import residents, votes_since
 from service.experiments.registry import Entry
-from service.experiments.tally import Standing
 from service.versions.live import Live
 from service.wire import Wire
 
@@ -69,11 +69,11 @@ class ArmState(Wire):
     p95_s: float | None
 
     @classmethod
-    def of(cls, name: str, version: str | None, share: float, standing: Standing) -> Self:
+    def of(cls, name: str, version: str | None, share: float, health: ArmHealth) -> Self:
         """Build it from the counters of an arm's version."""
-        tally = standing.tally
-        counted = (tally.requests, tally.errors, tally.non_finite, tally.p95_s)
-        return cls(name, version, share, standing.breaker.open, *counted)
+        counters = health.counters
+        counted = (counters.requests, counters.errors, counters.non_finite, counters.p95_s)
+        return cls(name, version, share, health.breaker.open, *counted)
 
 
 class ExperimentState(Wire):

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from plurality.core.errors import ConfigurationError
+from service.experiments.arm_health import ArmHealth
 from service.experiments.assign import Allocation, allocate
 from service.experiments.definition import Experiment, read_file
-from service.experiments.tally import Standing
 from service.telemetry.experiments import ExperimentMetrics
 from service.telemetry.logs import get_logger
 
 Origin = Literal["file", "database"]
 MAX_VERSIONS = 4
-"""Of an arm whose standing is kept: answers of the version before the last move still come in."""
+"""Of an arm whose health is kept: answers of the version before the last move still come in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,25 +46,25 @@ class Entry:
     allocation: Allocation
     problem: str | None = None
     """Why it does not run though it should."""
-    _standings: dict[tuple[str, str], Standing] = field(default_factory=dict)
+    _healths: dict[tuple[str, str], ArmHealth] = field(default_factory=dict)
 
     @property
     def runs(self) -> bool:
         return self.experiment.running and self.problem is None
 
-    def standing(self, arm: str, digest: str) -> Standing:
+    def health(self, arm: str, digest: str) -> ArmHealth:
         """How this version has served as this arm, to be written to; a version that comes new starts afresh."""
-        found = self._standings.get((arm, digest))
+        found = self._healths.get((arm, digest))
         if found is None:
-            versions = [key for key in self._standings if key[0] == arm]
+            versions = [key for key in self._healths if key[0] == arm]
             for key in versions[: max(0, len(versions) + 1 - MAX_VERSIONS)]:
-                del self._standings[key]
-            found = self._standings[arm, digest] = Standing()
+                del self._healths[key]
+            found = self._healths[arm, digest] = ArmHealth()
         return found
 
-    def seen(self, arm: str, digest: str | None) -> Standing:
+    def seen(self, arm: str, digest: str | None) -> ArmHealth:
         """Return the counters read-only; empty ones where the version has served no request."""
-        return self._standings.get((arm, digest or "")) or Standing()
+        return self._healths.get((arm, digest or "")) or ArmHealth()
 
 
 class Registry:
@@ -106,13 +106,13 @@ class Registry:
             self._stamp, self._from_file = _stamp(self._file), await asyncio.to_thread(read_file, self._file)
             self._metrics.definitions_up.labels("file").set(1)
         await self._read_store()
-        self._settle()
+        self._reconcile()
 
     async def refresh(self) -> None:
         """Look again at file and database."""
         await self._read_again()
         await self._read_store()
-        self._settle()
+        self._reconcile()
 
     async def watch(self) -> None:
         """Look again and again, until cancelled."""
@@ -154,7 +154,7 @@ class Registry:
             self._metrics.definitions_up.labels("database").set(0)
             self._log.error("experiments_unreadable", error=type(error).__name__)
 
-    def _settle(self) -> None:
+    def _reconcile(self) -> None:
         """Put both origins together. The file comes first; a definition that cannot run beside it says why."""
         entries: dict[str, Entry] = {}
         by_model: dict[str, Entry] = {}

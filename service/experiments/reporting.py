@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from service.bundle.manifest import made_at
+from service.experiments.arm_health import ArmCounters
 from service.experiments.definition import Arm, Experiment
 from service.experiments.predict import Resident, Votes, votes_since
 from service.experiments.registry import Entry
 from service.experiments.report import Report, build_report
-from service.experiments.tally import Tally
 from service.experiments.verdict import Health, Rules, Verdict, VersionHealth, decide
 
 
@@ -74,8 +74,8 @@ def _rules(experiment: Experiment) -> Rules:
 def _health(entry: Entry, arm: Arm, control: str, treatment: str) -> Health:
     """Of the very versions that the report compares."""
     served = entry.seen(entry.experiment.control, control), entry.seen(arm.name, treatment)
-    return Health(_of(served[0].tally), _of(served[1].tally), shadow=arm.shadow)
+    return Health(_of(served[0].counters), _of(served[1].counters), shadow=arm.shadow)
 
 
-def _of(tally: Tally) -> VersionHealth:
-    return VersionHealth(tally.requests, tally.errors, tally.non_finite, tally.p95_s)
+def _of(counters: ArmCounters) -> VersionHealth:
+    return VersionHealth(counters.requests, counters.errors, counters.non_finite, counters.p95_s)

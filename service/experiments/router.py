@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from plurality.core.errors import PluralityError
 from service.domain import Reward, ScoreQuery
 from service.errors import DeadlineExceeded, MalformedRequest, Overloaded, Unavailable, UnknownModel
+from service.experiments.arm_health import ArmCounters, ArmHealth, attributable_errors, engine_errors
 from service.experiments.assign import arm_of, bucket, named_unit, unit_of
 from service.experiments.definition import Arm
 from service.experiments.registry import Entry, Registry
 from service.experiments.shadow import Shadows
-from service.experiments.tally import Standing, Tally, failures, faults
 from service.scoring import Scored, Scorer
 from service.telemetry.experiments import ExperimentMetrics
 from service.telemetry.logs import get_logger
@@ -46,7 +46,7 @@ class _Answer:
     """An arm's outcome, and the counters that record it."""
 
     scored: Scored
-    standing: Standing
+    health: ArmHealth
     seconds: float | None
 
 
@@ -122,28 +122,28 @@ class Router:
     async def _serve(self, entry: Entry, arm: Arm, query: ScoreQuery, *, takes_part: bool) -> Served:
         if arm.name == entry.experiment.control:
             return await self._by_control(entry, query, counted=takes_part)
-        standing = self._standing(entry, arm)
-        if standing is None:
+        health = self._health(entry, arm)
+        if health is None:
             return await self._instead(entry, arm, query, "not_resident")
-        self._metrics.disabled.labels(entry.experiment.name, arm.name).set(standing.breaker.open)
-        if standing.breaker.open:
+        self._metrics.disabled.labels(entry.experiment.name, arm.name).set(health.breaker.open)
+        if health.breaker.open:
             return await self._instead(entry, arm, query, "disabled")
         started = self._clock()
-        scored = await self._try(entry, arm, query, standing)
+        scored = await self._try(entry, arm, query, health)
         if scored is None:
             served = await self._instead(entry, arm, query, "slow")
-            standing.tally.add([_SLOW])  # had the control been no faster, it would have raised
+            health.counters.add([_SLOW])  # had the control been no faster, it would have raised
             return served
-        own = _Answer(scored, standing, None if arm.shadow else self._clock() - started)
+        own = _Answer(scored, health, None if arm.shadow else self._clock() - started)
         return await self._better(entry, arm, query, own)
 
-    async def _try(self, entry: Entry, arm: Arm, query: ScoreQuery, standing: Standing) -> Scored | None:
+    async def _try(self, entry: Entry, arm: Arm, query: ScoreQuery, health: ArmHealth) -> Scored | None:
         """The arm's answer; None: its queue is too long for the deadline."""
         try:
             return await self._ask(entry, arm, query)
         except DeadlineExceeded as error:
-            standing.tally.add([error])
-            self._record(entry, arm, standing, failed=True)
+            health.counters.add([error])
+            self._record(entry, arm, health, failed=True)
             raise
         except Overloaded as error:
             if error.reason != "deadline":
@@ -158,15 +158,15 @@ class Router:
             try:
                 control = await self._by_control(entry, query)
             except (Unavailable, DeadlineExceeded):
-                if failures(outcomes):
+                if engine_errors(outcomes):
                     raise
                 return served  # refused items are an answer
-            blame = faults(outcomes, control.scored.outcomes)
+            blame = attributable_errors(outcomes, control.scored.outcomes)
             if _rewards(control.scored) > _rewards(own.scored):
                 self._metrics.fallback.labels(entry.experiment.name, arm.name, "failed").inc()
                 served = control
-        own.standing.tally.add(blame, own.seconds)
-        self._record(entry, arm, own.standing, failed=bool(blame))
+        own.health.counters.add(blame, own.seconds)
+        self._record(entry, arm, own.health, failed=bool(blame))
         return served
 
     async def _instead(self, entry: Entry, arm: Arm, query: ScoreQuery, reason: str) -> Served:
@@ -175,33 +175,33 @@ class Router:
 
     async def _by_control(self, entry: Entry, query: ScoreQuery, *, counted: bool = True) -> Served:
         arm = entry.experiment.control_arm
-        standing = self._standing(entry, arm)
-        if standing is None:
+        health = self._health(entry, arm)
+        if health is None:
             self._metrics.fallback.labels(entry.experiment.name, arm.name, "not_resident").inc()
             return Served(await self._scorer.score(query))
-        tally = standing.tally if counted else Tally()
+        counters = health.counters if counted else ArmCounters()
         started = self._clock()
         try:
             scored = await self._ask(entry, arm, query)
         except DeadlineExceeded as error:
-            tally.add([error])
+            counters.add([error])
             raise
-        tally.add(failures(scored.outcomes), self._clock() - started)
+        counters.add(engine_errors(scored.outcomes), self._clock() - started)
         return Served(scored, _labels(entry, arm))
 
-    def _standing(self, entry: Entry, arm: Arm) -> Standing | None:
+    def _health(self, entry: Entry, arm: Arm) -> ArmHealth | None:
         """Of the version that the arm has now; None: it is not resident."""
         try:
             with self._live.pin(entry.experiment.selector(arm)) as bundle:
-                return entry.standing(arm.name, bundle.digest)
+                return entry.health(arm.name, bundle.digest)
         except UnknownModel:
             return None
 
     async def _ask(self, entry: Entry, arm: Arm, query: ScoreQuery) -> Scored:
         return await self._scorer.score(replace(query, model=entry.experiment.selector(arm)))
 
-    def _record(self, entry: Entry, arm: Arm, standing: Standing, *, failed: bool) -> None:
-        if standing.breaker.record(self._clock(), failed=failed):
+    def _record(self, entry: Entry, arm: Arm, health: ArmHealth, *, failed: bool) -> None:
+        if health.breaker.record(self._clock(), failed=failed):
             self._metrics.disabled.labels(entry.experiment.name, arm.name).set(1)
             self._log.error(
                 "experiment_arm_disabled", experiment=entry.experiment.name, arm=arm.name,

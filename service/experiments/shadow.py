@@ -13,10 +13,10 @@ from plurality.core.errors import PluralityError
 from service.admission import Gate
 from service.domain import Item, Outcome, Reward, ScoreQuery
 from service.errors import DeadlineExceeded, Unavailable, UnknownModel
+from service.experiments.arm_health import attributable_errors
 from service.experiments.assign import neighbors
 from service.experiments.definition import Arm, Experiment
 from service.experiments.registry import Entry
-from service.experiments.tally import faults
 from service.scoring import Scored, Scorer
 from service.telemetry.experiments import ExperimentMetrics
 from service.telemetry.logs import get_logger
@@ -146,7 +146,7 @@ class Shadows:
             ScoreQuery(items, selector, self._clock() + _PATIENCE_S, truncate=job.cut, traffic=False)
         )
         # Not how long it took: a shadow waits for room and comes in chunks, which compares with no answer's time.
-        job.entry.standing(job.arm.name, scored.digest).tally.add(faults(scored.outcomes, primary))
+        job.entry.health(job.arm.name, scored.digest).counters.add(attributable_errors(scored.outcomes, primary))
         return scored
 
     def _compare(self, job: _Job, outcomes: Sequence[Outcome], shadow: Scored) -> None:

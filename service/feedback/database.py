@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from service.errors import FeedbackConflict
 from service.feedback.connect import Database
-from service.feedback.queries import chosen, paged, unjudged
+from service.feedback.queries import chosen, iter_pages, next_unvoted_pair
 from service.feedback.records import Judged, Prediction, ScoredPair, Vote
 from service.feedback.rows import (
     content,
@@ -72,14 +72,14 @@ class FeedbackStore(Database):
             until: a cursor to stop at; by default that of now.
         """
         where = chosen(model, after=after, until=self.cursor() if until is None else until)
-        return paged(self, where, (votes.c.created, votes.c.id))
+        return iter_pages(self, where, (votes.c.created, votes.c.id))
 
     def by_pair(self, model: str | None = None, *, after: int = 0, until: int | None = None) -> Iterator[list[Vote]]:
         """All votes on each pair that was voted on after a cursor, in order of time; a pair is the same swapped."""
         until = self.cursor() if until is None else until
         fresh = select(votes.c.pair).where(*chosen(model, after=after, until=until))
         where = [*chosen(model, until=until), votes.c.pair.in_(fresh)]
-        found = paged(self, where, (votes.c.pair, votes.c.created, votes.c.id))
+        found = iter_pages(self, where, (votes.c.pair, votes.c.created, votes.c.id))
         for _, group in groupby(found, key=lambda vote: pair_key(vote.pair)):
             yield list(group)
 
@@ -159,10 +159,10 @@ class FeedbackStore(Database):
             row = connection.execute(query).first()
         return None if row is None else to_scored_pair(row)
 
-    def to_judge(self, voter: str, *, since: float, avoid: Collection[str] = ()) -> ScoredPair | None:
-        """A remembered pair that a voter has not voted on, drawn from the newest ones; `unjudged` says more."""
+    def next_unvoted_pair(self, voter: str, *, since: float, avoid: Collection[str] = ()) -> ScoredPair | None:
+        """A remembered pair that a voter has not voted on; see `queries.next_unvoted_pair`."""
         with self.read() as connection:
-            return unjudged(connection, voter, since=since, avoid=avoid)
+            return next_unvoted_pair(connection, voter, since=since, avoid=avoid)
 
     def forget(self, before: float) -> int:
         """Remove pairs that were remembered before a time; returns how many."""

@@ -9,7 +9,7 @@ from service.domain import Item, ScoreItem
 from service.errors import FeedbackConflict, TextTooLong, UnknownModel, UnknownReply
 from service.feedback.database import Status
 from service.feedback.records import Prediction, ScoredPair, Vote
-from service.feedback.running import Feedback, Kept
+from service.feedback.running import Feedback, FeedbackBackend
 from service.feedback.wire import ReplyRef, WireVote
 from service.telemetry.metrics import Metrics
 from service.versions.live import Live
@@ -63,7 +63,11 @@ class Intake:
         return found
 
     def _store(
-        self, kept: Kept, given: Sequence[WireVote], subjects: Sequence[ReplyRef | ResponsePair], models: _Models
+        self,
+        kept: FeedbackBackend,
+        given: Sequence[WireVote],
+        subjects: Sequence[ReplyRef | ResponsePair],
+        models: _Models,
     ) -> list[Status | PluralityError]:
         """Store what can be. Blocking."""
         now = time.time()
@@ -121,7 +125,7 @@ def scored_pairs(
 
 
 def _vote(
-    kept: Kept, given: WireVote, subject: ReplyRef | ResponsePair, models: _Models, *, now: float
+    kept: FeedbackBackend, given: WireVote, subject: ReplyRef | ResponsePair, models: _Models, *, now: float
 ) -> Vote | PluralityError:
     """The record of a vote, or why there is none."""
     shown: Vote | ScoredPair | None = None
@@ -150,7 +154,7 @@ def _vote(
     )
 
 
-def _known(kept: Kept, given: WireVote) -> Vote | None:
+def _known(kept: FeedbackBackend, given: WireVote) -> Vote | None:
     """The same vote sent again after its pair was forgotten."""
     before = kept.store.get([given.id]).get(given.id)
     return before if before and before.request_id == given.request_id else None

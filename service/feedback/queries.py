@@ -32,7 +32,9 @@ def chosen(
     return conditions
 
 
-def paged(database: Database, where: Sequence[ColumnElement[bool]], order: Sequence[Column[Any]]) -> Iterator[Vote]:
+def iter_pages(
+    database: Database, where: Sequence[ColumnElement[bool]], order: Sequence[Column[Any]]
+) -> Iterator[Vote]:
     """Votes in an order that no two share, a transaction a page: no lock is held while the caller works."""
     query = select(votes).where(*where).order_by(*order).limit(_PAGE)
     place: ColumnElement[bool] | None = None
@@ -47,7 +49,9 @@ def paged(database: Database, where: Sequence[ColumnElement[bool]], order: Seque
         place = tuple_(*order) > tuple_(*last)
 
 
-def unjudged(connection: Connection, voter: str, *, since: float, avoid: Collection[str] = ()) -> ScoredPair | None:
+def next_unvoted_pair(
+    connection: Connection, voter: str, *, since: float, avoid: Collection[str] = ()
+) -> ScoredPair | None:
     """A pair that the voter has not voted on under any request id, at random from the newest page that has one.
 
     At random, so that several people who vote at once do not all get the same pair. Pairs of equal responses ask

@@ -85,9 +85,9 @@ class Recorder:
         pair = pair or self._store.find(request_id, index)
         return pair if pair and pair.created >= self._clock() - self._age_s else None
 
-    def to_judge(self, voter: str, avoid: Collection[str] = ()) -> ScoredPair | None:
+    def next_unvoted_pair(self, voter: str, avoid: Collection[str] = ()) -> ScoredPair | None:
         """A remembered pair that this person has not voted on; raises FeedbackUnavailable."""
-        return self._store.to_judge(voter, since=self._clock() - self._age_s, avoid=avoid)
+        return self._store.next_unvoted_pair(voter, since=self._clock() - self._age_s, avoid=avoid)
 
     def _put(self, pair: ScoredPair) -> None:
         place = (pair.request_id, pair.index)
@@ -121,7 +121,7 @@ class Recorder:
         if batch:
             with self._changed:
                 for pair in batch:
-                    self._landed(pair)
+                    self._committed(pair)
             self._dropped(len(batch))
             _log.error("remembered_pairs_lost", pairs=len(batch), cause=cause)
 
@@ -130,13 +130,13 @@ class Recorder:
             self._store.remember(batch)
             with self._changed:
                 for pair in batch:
-                    self._landed(pair)
+                    self._committed(pair)
         now = self._clock()
         if now - self._forgotten_at >= _FORGET_EVERY_S:
             self._store.forget(now - self._age_s)
             self._forgotten_at = now
 
-    def _landed(self, pair: ScoredPair) -> None:
+    def _committed(self, pair: ScoredPair) -> None:
         """Take it out of the queue, unless a later reply has taken its place."""
         place = (pair.request_id, pair.index)
         if self._pending.get(place) is pair:

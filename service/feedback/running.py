@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class FeedbackBackend:
     """Where votes go."""
 
     store: FeedbackStore
@@ -35,10 +35,10 @@ class Kept:
 class Feedback:
     """One for a process."""
 
-    kept: Kept | None
+    kept: FeedbackBackend | None
     remember: bool
 
-    def require(self) -> Kept:
+    def require(self) -> FeedbackBackend:
         """The store and the recorder.
 
         Raises:

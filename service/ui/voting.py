@@ -17,7 +17,7 @@ from plurality.core.errors import PluralityError
 from plurality.core.pairs import ResponsePair
 from service.errors import FeedbackConflict, InvalidInput, MalformedRequest, Unauthorized, UnknownReply
 from service.feedback.records import ScoredPair
-from service.feedback.running import Kept
+from service.feedback.running import FeedbackBackend
 from service.feedback.tables import pair_key
 from service.feedback.wire import VOTER, WireVote
 from service.ui.access import Parts, form_of, refused, status_of
@@ -112,7 +112,7 @@ def _given(form: Form) -> Shown | None:
     return Shown(pair, form.text("swapped") == "1", model=form.text("model"))
 
 
-async def _remembered(kept: Kept, form: Form) -> Shown | None:
+async def _remembered(kept: FeedbackBackend, form: Form) -> Shown | None:
     """The pair that the form names, if it names one."""
     request_id, index = form.text("request_id"), form.text("index")
     if not request_id:
@@ -170,7 +170,7 @@ async def _next(parts: Parts, form: Form, shown: Shown | None, done: str | None)
         skipped.append(pair_key(shown.pair))
     if not parts.feedback.remember:
         return _screen(parts, form, done=done, known=True)
-    found: ScoredPair | None = await kept.call(kept.recorder.to_judge, form.text("voter"), skipped)
+    found: ScoredPair | None = await kept.call(kept.recorder.next_unvoted_pair, form.text("voter"), skipped)
     pair = Shown(found.pair, _coin(), found.request_id, found.index) if found else None
     return _screen(parts, form, pair, done=done, known=True, skipped=skipped, none_left=pair is None)
 

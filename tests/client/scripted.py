@@ -179,7 +179,7 @@ class FakeTime:
 
     now: float = 0.0
     epoch: float = 1_000_000_000.0
-    chance: float = 0.5
+    jitter: float = 0.5
     slept: list[float] = field(default_factory=list)
 
     async def _sleep(self, seconds: float) -> None:
@@ -189,4 +189,4 @@ class FakeTime:
     @property
     def timing(self) -> Timing:
         """For a client."""
-        return Timing(lambda: self.now, lambda: self.epoch + self.now, self._sleep, lambda: self.chance)
+        return Timing(lambda: self.now, lambda: self.epoch + self.now, self._sleep, lambda: self.jitter)

@@ -89,7 +89,7 @@ def test_a_defect_is_not_asked_for_ever(scripted: ScriptedServer) -> None:
 
 def test_retry_after_is_honored(scripted: ScriptedServer) -> None:
     """Seconds and an HTTP date alike: not before, and spread a little after."""
-    time = FakeTime(chance=0.0)
+    time = FakeTime(jitter=0.0)
     date = formatdate(time.epoch + 4 + 9, usegmt=True)
     scripted.answers(error(503, retry_after="4"), error(429, retry_after=date))
     with Client(scripted.url, timing=time.timing) as client:
@@ -119,7 +119,7 @@ def test_retries_end_with_the_deadline(scripted: ScriptedServer) -> None:
 def test_the_server_is_told_the_time_that_remains(scripted: ScriptedServer) -> None:
     """X-Request-Timeout-Ms falls with every wait, and no attempt gets more than its own limit."""
     scripted.answers(error(503, retry_after="20"), error(503, retry_after="20"))
-    time = FakeTime(chance=0.0)
+    time = FakeTime(jitter=0.0)
     with Client(scripted.url, timing=time.timing, timeout_s=50, attempt_timeout_s=40) as client:
         client.score(ITEMS)
     assert [asked.headers["x-request-timeout-ms"] for asked in scripted.asked] == ["40000", "30000", "10000"]

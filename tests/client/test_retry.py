@@ -41,16 +41,16 @@ def test_what_is_no_retry_after() -> None:
 
 
 @given(st.integers(1, 10_000), CHANCE)
-def test_backoff_is_bounded(attempt: int, chance: float) -> None:
+def test_backoff_is_bounded(attempt: int, jitter: float) -> None:
     """Between half and all of a step that doubles up to the longest."""
     step = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(attempt - 1, 60))
-    assert step / 2 <= delay_s(attempt, None, chance) <= step
+    assert step / 2 <= delay_s(attempt, None, jitter) <= step
 
 
 @given(st.integers(1, 10_000), st.floats(0, 1e6), CHANCE)
-def test_advice_is_a_floor(attempt: int, advice: float, chance: float) -> None:
+def test_advice_is_a_floor(attempt: int, advice: float, jitter: float) -> None:
     """Never before the server said, at most a quarter later; advice of 0 is no license to hammer."""
-    delay = delay_s(attempt, advice, chance)
+    delay = delay_s(attempt, advice, jitter)
     assert max(advice, FIRST_DELAY_S / 2) <= delay <= max(advice * (1 + SPREAD), FIRST_DELAY_S / 2)
 
 

@@ -46,18 +46,18 @@ def test_health_is_of_the_versions_that_are_compared(tmp_path: Path) -> None:
     """What another version served before as this arm says nothing of the one that is there now."""
     entry = entry_in(tmp_path)
     broken = Resident("3" * 64, ONE.created)
-    entry.standing("new", broken.digest).tally.add([NonFiniteReward("scripted")])
+    entry.health("new", broken.digest).counters.add([NonFiniteReward("scripted")])
     store = FeedbackStore(f"sqlite:///{tmp_path}/votes.db")
     actions = [report_on(entry, {"current": ONE, "new": version}, store)[0].verdict.action for version in (broken, TWO)]
     assert actions == ["roll_back", "hold"]
     store.close()
 
 
-def test_standings_are_bounded(tmp_path: Path) -> None:
+def test_health_of_past_versions_is_bounded(tmp_path: Path) -> None:
     """Of an arm whose alias moves for ever the last versions are kept, the other arms' all the same."""
     entry = entry_in(tmp_path)
-    entry.standing("current", "c").tally.add([])
+    entry.health("current", "c").counters.add([])
     for number in range(9):
-        entry.standing("new", str(number)).tally.add([])
-    assert [entry.seen("new", str(number)).tally.requests for number in range(9)] == [0] * 5 + [1] * 4
-    assert entry.seen("current", "c").tally.requests == 1
+        entry.health("new", str(number)).counters.add([])
+    assert [entry.seen("new", str(number)).counters.requests for number in range(9)] == [0] * 5 + [1] * 4
+    assert entry.seen("current", "c").counters.requests == 1

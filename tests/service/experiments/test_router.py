@@ -10,10 +10,10 @@ import pytest
 
 from service.domain import RawTokens, Reward, ScoreItem, ScoreQuery
 from service.errors import DeadlineExceeded, InferenceFailed, MalformedRequest, Overloaded, TextTooLong
+from service.experiments.arm_health import ArmCounters
 from service.experiments.assign import PUBLIC_KEY, arm_of, bucket, named_unit
 from service.experiments.definition import Experiment
 from service.experiments.router import Asked
-from service.experiments.tally import Tally
 from tests.fakes import FORMAT, ScriptedBackend
 from tests.service.experiments.shelf import Stage, Times, arm, experiment, stage
 
@@ -41,8 +41,8 @@ def rewards(served: Any) -> list[float]:
     return [outcome.value for outcome in served.scored.outcomes]
 
 
-def tally_of(on: Stage, arm: str, version: str) -> Tally:
-    return on.router.registry.entries["tone"].seen(arm, on.shelf.bundles[version].digest).tally
+def counters_of(on: Stage, arm: str, version: str) -> ArmCounters:
+    return on.router.registry.entries["tone"].seen(arm, on.shelf.bundles[version].digest).counters
 
 
 def unit_in(name: str, definition: Experiment | None = None) -> str:
@@ -83,7 +83,7 @@ def test_several_prompts_without_a_unit_are_the_controls(tmp_path: Path) -> None
         served = await on.ask(*mixed)
         assert (served.labels, served.scored.digest) == ({}, on.shelf.bundles["stable"].digest)
         assert on.count("ab_unassigned_total", experiment="tone") == 1
-        assert tally_of(on, "current", "stable").requests == 0
+        assert counters_of(on, "current", "stable").requests == 0
         assert (await on.ask(*mixed, unit=unit_in("new"))).labels["arm"] == "new"
         assert (await on.ask(*mixed, unit=unit_in("current"))).labels["arm"] == "current"
         tokens = ScoreQuery([RawTokens((1, 4, 2))], "fake", asyncio.get_running_loop().time() + 9)
@@ -196,8 +196,8 @@ def test_texts_that_no_version_can_score_do_not_turn_an_arm_off(tmp_path: Path) 
         for _ in range(20):
             served = await on.ask(ScoreItem("a b", "c"), unit=unit_in("new"))
             assert isinstance(served.scored.outcomes[0], InferenceFailed)
-        tally = tally_of(on, "new", "candidate")
-        assert (tally.requests, tally.errors) == (20, 0)
+        counters = counters_of(on, "new", "candidate")
+        assert (counters.requests, counters.errors) == (20, 0)
         assert on.count("ab_arm_disabled", experiment="tone", arm="new") == 0
 
     play(tmp_path, story, candidate=Failing())
@@ -236,7 +236,7 @@ def test_a_slow_arm_does_not_cost_a_deadline(tmp_path: Path) -> None:
         served = await on.ask(ScoreItem("a", "a g"), arm="new", timeout_s=9)
         assert served.labels["arm"] == "current"
         assert on.count("ab_fallback_total", experiment="tone", arm="new", reason="slow") == 1
-        assert tally_of(on, "new", "candidate").errors == 1
+        assert counters_of(on, "new", "candidate").errors == 1
         on.engines["candidate"].gate.set()
         await asyncio.gather(*held)
 
@@ -250,13 +250,13 @@ def test_another_version_behind_the_alias_starts_afresh(tmp_path: Path) -> None:
         for _ in range(6):
             await on.ask(ScoreItem("a b", "c"), arm="new")
         assert on.count("ab_arm_disabled", experiment="tone", arm="new") == 1
-        assert tally_of(on, "new", "candidate").non_finite == 5
+        assert counters_of(on, "new", "candidate").non_finite == 5
         shelf = on.shelf.bundles
         shelf["candidate"], shelf["next"] = shelf["next"], shelf["candidate"]
         assert (await on.ask(ScoreItem("a b", "c"), arm="new")).labels["arm"] == "new"
         assert on.count("ab_arm_disabled", experiment="tone", arm="new") == 0
-        tally = tally_of(on, "new", "candidate")
-        assert (tally.requests, tally.errors, tally.non_finite) == (1, 0, 0)
+        counters = counters_of(on, "new", "candidate")
+        assert (counters.requests, counters.errors, counters.non_finite) == (1, 0, 0)
         shelf["candidate"], shelf["next"] = shelf["next"], shelf["candidate"]
         assert (await on.ask(ScoreItem("a b", "c"), arm="new")).labels["arm"] == "current"
 
@@ -276,8 +276,8 @@ def test_an_arm_that_misses_deadlines_is_turned_off(tmp_path: Path) -> None:
         for _ in range(5):
             with pytest.raises(DeadlineExceeded):
                 await on.ask(ScoreItem("a b", "c"), arm="new", timeout_s=0.05)
-        tally = tally_of(on, "new", "candidate")
-        assert (tally.requests, tally.errors) == (5, 5)
+        counters = counters_of(on, "new", "candidate")
+        assert (counters.requests, counters.errors) == (5, 5)
         assert on.count("ab_arm_disabled", experiment="tone", arm="new") == 1
         assert (await on.ask(ScoreItem("a b", "c"), arm="new")).labels["arm"] == "current"
 
@@ -296,8 +296,8 @@ def test_an_arm_that_refuses_what_the_control_takes(tmp_path: Path) -> None:
             served = await on.router.score(query, Asked(arm="new"))
             assert served.labels["arm"] == by
             assert isinstance(served.scored.outcomes[0], Reward if by == "current" else TextTooLong)
-            assert tally_of(on, "new", "candidate").errors == errors
-        assert tally_of(on, "current", "stable").errors == 0
+            assert counters_of(on, "new", "candidate").errors == errors
+        assert counters_of(on, "current", "stable").errors == 0
         assert on.count("ab_fallback_total", experiment="tone", arm="new", reason="failed") == 1
 
     play(tmp_path, story)

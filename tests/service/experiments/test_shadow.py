@@ -11,8 +11,8 @@ import pytest
 from service.admission import Gate
 from service.domain import RawTokens, Reward, ScoreItem
 from service.errors import BundleRejected, DeadlineExceeded, InferenceFailed
+from service.experiments.arm_health import ArmCounters
 from service.experiments.assign import neighbors
-from service.experiments.tally import Tally
 from tests.fakes import ManualClock, ScriptedBackend
 from tests.service.experiments.shelf import Stage, Times, shadowed, stage
 
@@ -194,8 +194,8 @@ def test_a_shadow_that_breaks_does_not_end_the_others(tmp_path: Path) -> None:
     play(tmp_path, story, Times(2.0))
 
 
-def tally_of(on: Stage, arm: str, version: str) -> Tally:
-    return on.router.registry.entries["tone"].seen(arm, on.shelf.bundles[version].digest).tally
+def counters_of(on: Stage, arm: str, version: str) -> ArmCounters:
+    return on.router.registry.entries["tone"].seen(arm, on.shelf.bundles[version].digest).counters
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -206,10 +206,10 @@ def test_a_shadow_is_blamed_for_what_the_primary_could_score(tmp_path: Path, sha
         on.engines["stable"].factor = float("nan") if shared else 1.0  # type: ignore[attr-defined]
         await on.ask(*PAIR)
         await on.shadows._jobs.join()
-        tally = tally_of(on, "quiet", "candidate")
-        assert (tally.requests, tally.errors, tally.non_finite) == ((1, 0, 0) if shared else (1, 1, 2))
-        assert tally.p95_s is None
-        assert tally_of(on, "current", "stable").p95_s is not None
+        counters = counters_of(on, "quiet", "candidate")
+        assert (counters.requests, counters.errors, counters.non_finite) == ((1, 0, 0) if shared else (1, 1, 2))
+        assert counters.p95_s is None
+        assert counters_of(on, "current", "stable").p95_s is not None
 
     async def bounded() -> None:
         engines = {"stable": Times(1.0), "candidate": Times(float("nan"))}

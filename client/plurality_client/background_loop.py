@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 Closing = Callable[[], Coroutine[Any, Any, None]]
 
 
-class Portal:
+class BackgroundLoop:
     """Starts with the first work; ends with `close`, with its owner, or with the process.
 
     A forked child starts a loop of its own: threads do not survive a fork.
@@ -20,7 +20,7 @@ class Portal:
 
     def __init__(self, closing: Closing) -> None:
         self._closing = closing
-        """Awaited on the loop before it ends; must not refer to the portal's owner."""
+        """Awaited on the loop before it ends; must not refer to the owner of this loop."""
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = 0

@@ -15,7 +15,7 @@ _LATENCIES = 1000
 
 
 @dataclass(slots=True)
-class Tally:
+class ArmCounters:
     """Counts of one arm's version, also of the requests that the control answered in the end."""
 
     requests: int = 0
@@ -45,19 +45,19 @@ class Tally:
 
 
 @dataclass(slots=True)
-class Standing:
-    """One version's as an arm."""
+class ArmHealth:
+    """Counters and breaker of one version as an arm."""
 
-    tally: Tally = field(default_factory=Tally)
+    counters: ArmCounters = field(default_factory=ArmCounters)
     breaker: Breaker = field(default_factory=Breaker)
 
 
-def failures(outcomes: Sequence[Outcome]) -> list[PluralityError]:
+def engine_errors(outcomes: Sequence[Outcome]) -> list[PluralityError]:
     """Items that an engine failed on, as far as one version's answer tells."""
     return [outcome for outcome in outcomes if isinstance(outcome, EngineError)]
 
 
-def faults(outcomes: Sequence[Outcome], others: Sequence[Outcome]) -> list[PluralityError]:
+def attributable_errors(outcomes: Sequence[Outcome], others: Sequence[Outcome]) -> list[PluralityError]:
     """Return errors of items that this version failed to score and another scored, so the text is not the cause."""
     pairs = zip(outcomes, others, strict=True)
     return [one for one, other in pairs if not isinstance(one, Reward) and isinstance(other, Reward)]
