@@ -115,9 +115,17 @@ class Registry:
         self._reconcile()
 
     async def watch(self) -> None:
-        """Look again and again, until cancelled."""
+        """Look again and again, until cancelled.
+
+        A file that has just changed is left alone until the next look finds it as it was: somebody may be writing it,
+        and a file that is cut off, or empty for a moment, can be a valid one with fewer experiments.
+        """
+        seen = self._stamp
         while True:
             await asyncio.sleep(self._poll_interval_s)
+            before, seen = seen, _stamp(self._file) if self._file else None
+            if seen != before:
+                continue
             try:
                 await self.refresh()
             except Exception as error:  # noqa: BLE001 - what is in force stays in force

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from scipy.stats import binom
 
+from service.bundle.files import replace_file
 from tests.e2e.process import Served, plurality, serving
 
 pytestmark = pytest.mark.e2e
@@ -83,7 +84,7 @@ def test_weights_move_only_what_changed(published_two: Path, tmp_path: Path) -> 
             assert {(before[prompt], after[prompt]) for prompt in before} == {
                 ("current", "current"), ("current", "new"), ("new", "new"),
             }  # fmt: skip
-            file.write_text("experiments: {")
+            replace_file(file, b"experiments: {")  # at once: a test's pause within a write is not its subject
             refused = served.read_until("experiments_rejected")
             assert "is not YAML" in refused["message"]
             assert arms_of(served) == after

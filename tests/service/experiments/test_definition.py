@@ -139,6 +139,37 @@ def test_a_file_that_changes(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
+def test_a_file_that_is_being_written(tmp_path: Path) -> None:
+    """Cut off or empty for a moment, as editors leave it between truncating and writing: nothing is taken from it."""
+    path, text = tmp_path / "e.yaml", GOOD + "    running: false\n"
+    path.write_text(GOOD)
+    looks: list[str] = []
+
+    class Writing(Registry):
+        """Before each look the file grows, until it is whole."""
+
+        async def refresh(self) -> None:
+            looks.append(path.read_text())
+            await super().refresh()
+
+    registry = Writing(path, None, Metrics(version="test").experiments, poll_interval_s=0)
+
+    async def story() -> None:
+        await registry.open()
+        watching = asyncio.create_task(registry.watch())
+        for length in range(0, len(text) + 1, 50):
+            path.write_text(text[:length])
+            await asyncio.sleep(0)  # one look, at most
+        path.write_text(text)
+        async with asyncio.timeout(30):
+            while registry.running:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        watching.cancel()
+
+    asyncio.run(story())
+    assert set(looks) <= {GOOD, text}
+
+
 class Store:
     """A database that the test takes away."""
 
