@@ -110,7 +110,7 @@ class Scorer:
     ) -> list[Outcome]:
         """Queue the encodable items and wait for them; cancellation removes them from the queue."""
         waiting = {
-            index: bundle.batcher.submit(entry, deadline=deadline)
+            index: bundle.engine.submit(entry, deadline=deadline)
             for index, entry in enumerate(encoded)
             if isinstance(entry, Encoding)
         }

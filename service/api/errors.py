@@ -39,11 +39,13 @@ STATUS: dict[type[PluralityError], int] = {
     errors.Overloaded: 503,
     errors.Draining: 503,
     errors.NotReady: 503,
+    errors.EngineRestarting: 503,
     errors.FeedbackUnavailable: 503,
     errors.DeadlineExceeded: 504,
     errors.EngineError: 500,
     errors.InferenceFailed: 500,
     errors.NonFiniteReward: 500,
+    errors.TextQuarantined: 500,
     errors.BundleRejected: 500,
     ConfigurationError: 500,
 }

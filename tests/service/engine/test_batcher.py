@@ -23,9 +23,15 @@ POLICY = Policy(BatchLimits(4, 8192), BATCHING_PAYS)
 
 @asynccontextmanager
 async def running(
-    backend: ScriptedBackend, *, clock: ManualClock | None = None, workers: int = 1, dedupe: bool = True
+    backend: ScriptedBackend,
+    *,
+    clock: ManualClock | None = None,
+    workers: int = 1,
+    dedupe: bool = True,
+    metrics: Metrics | None = None,
 ) -> AsyncIterator[Batcher]:
-    model, metrics = loaded(backend), Metrics(version="test")
+    model = loaded(backend)
+    metrics = metrics or Metrics(version="test")
     made = Batcher(
         model.score,
         POLICY,
@@ -184,13 +190,13 @@ def test_the_loop_survives_its_own_bugs(monkeypatch: pytest.MonkeyPatch) -> None
     """I6: an exception in planning fails the queued items, is counted, and scoring goes on."""
 
     async def story() -> None:
-        backend = ScriptedBackend()
-        async with running(backend) as made:
+        backend, metrics = ScriptedBackend(), Metrics(version="test")
+        async with running(backend, metrics=metrics) as made:
             with monkeypatch.context() as broken:
                 broken.setattr(PendingQueue, "take", lambda *_: 1 / 0)
                 assert isinstance(await made.submit(encoding(1), deadline=FAR), InferenceFailed)
             assert value(await made.submit(encoding(2), deadline=FAR)) == 2
-            assert made._metrics._all.worker_restarts.labels("fake")._value.get() == 1
+            assert metrics.worker_restarts.labels("fake")._value.get() == 1
 
     run(story)
 
@@ -289,7 +295,7 @@ def test_the_same_item_in_flight_is_computed_once() -> None:
         backend.gate.set()
         assert [value(await future) for future in (same[1], same[2], other, running_too)] == [3, 3, 3, 9]
         assert sorted(backend.executed) == [(1, 2), (2, 1), (9,)]
-        assert made._metrics._all.deduplicated.labels("fake")._value.get() == 3
+        assert metrics.deduplicated.labels("fake")._value.get() == 3
         assert value(await made.submit(encoding(1, 2), deadline=FAR)) == 3
         assert backend.executed.count((1, 2)) == 2, "what is done is not remembered"
 
