@@ -270,12 +270,17 @@ def test_exactly_one_outcome_each(items: list[tuple[int, str]], workers: int) ->
     run(story)
 
 
-def held(story: Callable[[ScriptedBackend, Batcher], Awaitable[None]], *, dedupe: bool = True) -> None:
+def held(
+    story: Callable[[ScriptedBackend, Batcher], Awaitable[None]],
+    *,
+    dedupe: bool = True,
+    metrics: Metrics | None = None,
+) -> None:
     """A story in which the engine is busy with something else, so that what is submitted waits in the queue."""
 
     async def whole() -> None:
         backend = ScriptedBackend()
-        async with running(backend, dedupe=dedupe) as made:
+        async with running(backend, dedupe=dedupe, metrics=metrics) as made:
             backend.gate.clear()
             made.submit(encoding(9), deadline=FAR)
             await entered(backend)
@@ -286,6 +291,7 @@ def held(story: Callable[[ScriptedBackend, Batcher], Awaitable[None]], *, dedupe
 
 def test_the_same_item_in_flight_is_computed_once() -> None:
     """Three ask for the same tokens, one leaves: the row runs once and both others have its reward."""
+    metrics = Metrics(version="test")
 
     async def story(backend: ScriptedBackend, made: Batcher) -> None:
         same = [made.submit(encoding(1, 2), deadline=FAR) for _ in range(3)]
@@ -299,7 +305,7 @@ def test_the_same_item_in_flight_is_computed_once() -> None:
         assert value(await made.submit(encoding(1, 2), deadline=FAR)) == 3
         assert backend.executed.count((1, 2)) == 2, "what is done is not remembered"
 
-    held(story)
+    held(story, metrics=metrics)
 
 
 def test_a_twin_lives_as_long_as_its_last_waiter() -> None:

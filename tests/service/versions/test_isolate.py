@@ -34,6 +34,12 @@ def engine_of(service: Service) -> IsolatedEngine:
     return version.engine
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Let the event loop run until a condition holds; the story's own time limit bounds it."""
+    while not condition():  # noqa: ASYNC110 - what is waited for has no event
+        await asyncio.sleep(0.001)
+
+
 async def scored(service: Service, *items: ScoreItem, timeout_s: float = 60) -> list[Any]:
     """The outcomes of one request."""
     deadline = asyncio.get_running_loop().time() + timeout_s
@@ -104,8 +110,7 @@ def test_a_killed_engine_loses_nothing(tmp_path: Path, signal_number: int) -> No
         for _ in range(2):
             killed = engine.pid
             waiting = [asyncio.create_task(scored(service, item)) for item in [POISON, *GOOD]]
-            while not engine._calls:
-                await asyncio.sleep(0)
+            await until(lambda: engine._calls)
             os.kill(killed or 0, signal_number)
             outcomes = [outcome for task in waiting for outcome in await task]
             assert right(outcomes, [POISON, *GOOD])
@@ -182,11 +187,9 @@ def test_an_engine_that_does_not_start_again_is_said_to_be_away(tmp_path: Path) 
         assert int(reply.headers["retry-after"]) >= 1
         assert not service.live.ready
         hidden.rename(folder)
-        while not service.live.ready:
-            await asyncio.sleep(0.01)
-        assert (await client.post("/rm/v1/score", json=body)).json()["items"][0]["reward"] == value(
-            ScoreItem("w1", "w2")
-        )
+        await until(lambda: service.live.ready)
+        reply = await client.post("/rm/v1/score", json=body)
+        assert reply.json()["items"][0]["reward"] == value(ScoreItem("w1", "w2"))
 
     apart(tmp_path, story)
 
@@ -194,14 +197,13 @@ def test_an_engine_that_does_not_start_again_is_said_to_be_away(tmp_path: Path) 
 def test_closing_ends_the_process_though_a_call_hangs(tmp_path: Path) -> None:
     """Nothing waits for a hung engine; who still waited is told that the service stops."""
     plant(tmp_path, 0, {"model.onnx": hanging_graph(0)})
-    pids = []
+    pids: list[int] = []
 
     async def story(client: httpx.AsyncClient, service: Service) -> None:
         engine = engine_of(service)
-        pids.append(engine.pid)
+        pids.append(engine.pid or 0)
         waiting = asyncio.create_task(scored(service, POISON))
-        while not engine._calls:
-            await asyncio.sleep(0)
+        await until(lambda: engine._calls)
         await service.live.aclose(timeout_s=0)
         with pytest.raises(Exception, match="stopped"):
             await waiting
@@ -221,7 +223,8 @@ def test_versions_do_not_share_a_fate(tmp_path: Path) -> None:
         hung = asyncio.create_task(service.scorer.score(ScoreQuery([POISON], "stamped", loop.time() + 30)))
         for _ in range(20):
             found = await service.scorer.score(ScoreQuery(GOOD, "other", loop.time() + 30))
-            assert [outcome.value for outcome in found.outcomes] == [value(item) + STEP for item in GOOD]
+            rewards = [outcome.value for outcome in found.outcomes if isinstance(outcome, Reward)]
+            assert rewards == [value(item) + STEP for item in GOOD]
         assert isinstance((await hung).outcomes[0], TextQuarantined)
 
     apart(tmp_path, story, call_limit_s=0.5)
