@@ -7,7 +7,7 @@ import asyncio
 import socket
 import subprocess
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from service.domain import Outcome
 from service.engine.child_process import child_environment
@@ -121,8 +121,7 @@ class EngineProcess(asyncio.Protocol):
             self.ended.set_result(None)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream's
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are none of asyncio's classes
 
     def data_received(self, data: bytes) -> None:
         try:
