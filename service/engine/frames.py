@@ -24,8 +24,6 @@ _REWARD = struct.Struct("<QBdII")
 """Number, 0, reward, tokens, cut tokens."""
 _FAILURE = struct.Struct("<QBI")
 """Number, place in `_FAILURES`, length of the message, which follows in UTF-8."""
-_STARTED = struct.Struct("<Qd")
-"""Call, its predicted seconds; the numbers of its items follow, 8 bytes each."""
 _FAILURES: tuple[type[PluralityError], ...] = (
     PluralityError, InferenceFailed, NonFiniteReward, DeadlineExceeded, Draining,
 )  # fmt: skip
@@ -42,11 +40,9 @@ class Kind(IntEnum):
     """To the engine: items to score."""
     CANCEL = 2
     """To the engine: numbers of items that nobody waits for any more."""
-    STARTED = 3
-    """From the engine: the items of a call that begins now."""
-    RESULTS = 4
+    RESULTS = 3
     """From the engine: outcomes."""
-    OBSERVED = 5
+    OBSERVED = 4
     """From the engine, JSON: what the scheduler did, for the metrics."""
 
 
@@ -58,15 +54,6 @@ class Submission:
     encoding: Encoding
     deadline: float
     """Seconds of CLOCK_MONOTONIC, which all processes of a machine share."""
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """An engine call that begins."""
-
-    call: int
-    predicted_s: float
-    numbers: tuple[int, ...]
 
 
 def frame(kind: Kind, payload: bytes) -> bytes:
@@ -147,18 +134,6 @@ def read_numbers(payload: memoryview) -> tuple[int, ...]:
     numbers = array("Q")
     numbers.frombytes(payload)
     return tuple(numbers)
-
-
-def pack_started(started: Started) -> bytes:
-    """A frame that announces a call."""
-    head = _STARTED.pack(started.call, started.predicted_s)
-    return frame(Kind.STARTED, head + array("Q", started.numbers).tobytes())
-
-
-def read_started(payload: memoryview) -> Started:
-    """The call that a frame announces."""
-    call, predicted_s = _STARTED.unpack_from(payload, 0)
-    return Started(call, predicted_s, read_numbers(payload[_STARTED.size :]))
 
 
 def pack_results(results: Iterable[tuple[int, Outcome]]) -> bytes:

@@ -6,17 +6,16 @@ reaches the engine no more; all others are answered as if nothing had happened.
 """
 
 import asyncio
-import hashlib
-from array import array
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 from service.domain import Encoding, Outcome, Reward
 from service.engine.batcher import BatchObserver
-from service.engine.frames import Started, Submission
+from service.engine.frames import Submission
 from service.engine.policy import Policy
 from service.engine.process import EngineProcess, first_of
+from service.engine.running_calls import RunningCall, digest_of
 from service.errors import BundleRejected, DeadlineExceeded, Draining, EngineRestarting, TextQuarantined
 from service.telemetry.logs import get_logger
 
@@ -42,17 +41,6 @@ class _Item:
     deadline: float
     predicted_s: float
     future: asyncio.Future[Outcome]
-    running: bool = False
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Call:
-    """One engine call that runs now."""
-
-    began: float
-    predicted_s: float
-    items: Sequence[_Item]
-    """Also those whose request was given up meanwhile."""
 
 
 class IsolatedEngine:
@@ -80,7 +68,6 @@ class IsolatedEngine:
         self._process: EngineProcess | None = None
         self._items: dict[int, _Item] = {}
         self._unsent: list[_Item] = []
-        self._calls: dict[int, _Call] = {}
         self._next = 0
         self._queued_s = 0.0
         self._slowdown_factor = 1.0
@@ -111,6 +98,11 @@ class IsolatedEngine:
     def pid(self) -> int | None:
         """The present process's id."""
         return self._process.pid if self._process else None
+
+    @property
+    def running(self) -> bool:
+        """Whether an engine call runs now."""
+        return bool(self._process and self._process.running_calls)
 
     def submit(self, encoding: Encoding, *, deadline: float) -> asyncio.Future[Outcome]:
         """Queue one item; the future always gets an outcome, and may be cancelled at any time."""
@@ -147,27 +139,17 @@ class IsolatedEngine:
         if self._process:
             await self._process.gone()
 
-    def started(self, call: Started) -> None:
-        """Note which items the process runs now."""
-        self._last_sign = self._clock()
-        items = [item for number in call.numbers if (item := self._items.get(number))]
-        self._calls[call.call] = _Call(self._last_sign, call.predicted_s, items)
-        for item in items:
-            self._mark(item, running=True)
-
     def results(self, outcomes: Iterable[tuple[int, Outcome]]) -> None:
         """Answer the items that these are of."""
         self._last_sign = self._clock()
         for number, outcome in outcomes:
             if item := self._forget(number):
                 if self._strikes:
-                    self._strikes.pop(_digest(item.encoding), None)
+                    self._strikes.pop(digest_of(item.encoding), None)
                 _set(item.future, outcome)
 
     def observed(self, events: dict[str, Any]) -> None:
         """Pass the scheduler's events on to the metrics."""
-        for call in events["ended"]:
-            self._calls.pop(call, None)
         for seconds, lengths, slowdown_factor in events["ran"]:
             self._slowdown_factor = slowdown_factor
             self._metrics.ran(seconds, lengths, slowdown_factor=slowdown_factor)
@@ -195,12 +177,7 @@ class IsolatedEngine:
         return TextQuarantined(_QUARANTINED) if self._is_quarantined(encoding) else None
 
     def _is_quarantined(self, encoding: Encoding) -> bool:
-        return bool(self._strikes) and self._strikes.get(_digest(encoding), 0) >= _STRIKES
-
-    def _mark(self, item: _Item, *, running: bool) -> None:
-        if item.running != running:
-            item.running = running
-            self._queued_s += -item.predicted_s if running else item.predicted_s
+        return bool(self._strikes) and self._strikes.get(digest_of(encoding), 0) >= _STRIKES
 
     def _cancel(self, item: _Item) -> None:
         if self._forget(item.number) and self._process and self._serving:
@@ -208,7 +185,7 @@ class IsolatedEngine:
 
     def _forget(self, number: int) -> _Item | None:
         item = self._items.pop(number, None)
-        if item and not item.running:
+        if item:
             self._queued_s -= item.predicted_s
         return item
 
@@ -223,7 +200,6 @@ class IsolatedEngine:
     def _adopt(self, process: EngineProcess) -> None:
         process.listen(self)
         self._process = process
-        self._calls.clear()
         self._last_sign = self._clock()
 
     async def _watch(self) -> None:
@@ -231,24 +207,19 @@ class IsolatedEngine:
         while True:
             await asyncio.sleep(_LOOK_S)
             process = self._process
-            if process and not process.ended.done() and self._hangs():
+            if process and not process.ended.done() and self._hangs(process):
                 _log.error("engine_hangs", version=self._name, pid=process.pid)
                 process.kill()
 
-    def _hangs(self) -> bool:
-        return bool(self._hung_calls()) or (
-            not self._calls
-            and len(self._items) > len(self._unsent)
-            and self._clock() - self._last_sign > self._call_limit_s + self.wait_s()
-        )
+    def _hangs(self, process: EngineProcess) -> bool:
+        calls = process.running_calls
+        silent_s = self._clock() - self._last_sign
+        idle = calls or len(self._items) == len(self._unsent)
+        return bool(self._hung(calls)) or (not idle and silent_s > self._call_limit_s + self.wait_s())
 
-    def _hung_calls(self) -> list[_Call]:
-        now = self._clock()
-        return [
-            call
-            for call in self._calls.values()
-            if now - call.began > max(self._call_limit_s, _HUNG_FACTOR * call.predicted_s * self._slowdown_factor)
-        ]
+    def _hung(self, calls: Iterable[RunningCall]) -> list[RunningCall]:
+        now, factor = self._clock(), _HUNG_FACTOR * self._slowdown_factor
+        return [call for call in calls if now - call.began > max(self._call_limit_s, factor * call.predicted_s)]
 
     async def _supervise(self) -> None:
         """Replace each process that ends."""
@@ -260,7 +231,7 @@ class IsolatedEngine:
             self._serving = False
             status = await self._process.gone()
             _log.error("engine_ended", version=self._name, pid=self._process.pid, status=status)
-            suspects = self._suspects()
+            suspects = self._suspects(self._process)
             self._strike(suspects)
             await self._start_again(short_lives)
             await self._try_alone(suspects)
@@ -272,7 +243,7 @@ class IsolatedEngine:
             if pause_s := min(_LONGEST_PAUSE_S, 2.0 ** max(0, short_lives - 1) - 1):
                 await asyncio.sleep(pause_s)
             self._metrics.worker_restarted()
-            process = EngineProcess()
+            process = EngineProcess(self._policy.limits.max_items)
             try:
                 await self._launch(process)
             except (BundleRejected, TimeoutError, OSError) as error:
@@ -290,41 +261,37 @@ class IsolatedEngine:
                 _log.info("engine_restarted", version=self._name, pid=process.pid)
                 return
 
-    def _suspects(self) -> list[_Item]:
-        """The items that were running when the process ended: those of the hung call where one hung, else of all."""
-        items = [item for call in self._hung_calls() or self._calls.values() for item in call.items]
-        self._calls.clear()
-        return items
+    def _suspects(self, process: EngineProcess) -> set[bytes]:
+        """The texts that ran when the process ended: those of the hung calls where one hung, else of all."""
+        calls = process.running_calls
+        return {digest for call in self._hung(calls) or calls for digest in call.digests}
 
-    def _strike(self, items: Iterable[_Item]) -> None:
+    def _strike(self, suspects: Iterable[bytes]) -> None:
         """Count these texts as running when a process ended."""
-        for digest in {_digest(item.encoding): None for item in items}:
+        for digest in suspects:
             count = self._strikes[digest] = self._strikes.pop(digest, 0) + 1
             if count == _STRIKES:
                 _log.error("text_quarantined", version=self._name, sha256=digest.hex())
         while len(self._strikes) > _MOST_SUSPECTS:
             del self._strikes[next(iter(self._strikes))]
 
-    async def _try_alone(self, suspects: Sequence[_Item]) -> None:
-        """Run each item that a process died with, and that is still waited for, with nothing beside it."""
-        for item in suspects:
+    async def _try_alone(self, suspects: Set[bytes]) -> None:
+        """Run each of these texts that is still waited for once more, with nothing beside it."""
+        for item in [item for item in self._items.values() if suspects and digest_of(item.encoding) in suspects]:
             if item.future.done() or self._is_quarantined(item.encoding) or self._process is None:
                 continue
-            self._mark(item, running=False)
             process = self._process
             self._last_sign = self._clock()
             process.submit([_submission(item)])
             await first_of(item.future, process.ended)
             if process.ended.done():
                 await process.gone()
-                self._calls.clear()
-                self._strike([item])
+                self._strike({digest_of(item.encoding)})
                 await self._start_again(1)
 
     def _release(self) -> None:
         """Send everything that waits to the new process."""
         for item in list(self._items.values()):
-            self._mark(item, running=False)
             if self._is_quarantined(item.encoding):
                 self._forget(item.number)
                 _set(item.future, TextQuarantined(_QUARANTINED))
@@ -351,7 +318,3 @@ def _submission(item: _Item) -> Submission:
 def _set(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
     if not future.done():
         future.set_result(outcome)
-
-
-def _digest(encoding: Encoding) -> bytes:
-    return hashlib.sha256(array("I", encoding.ids).tobytes()).digest()

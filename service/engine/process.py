@@ -4,6 +4,7 @@ A process lives once; `isolated.py` starts the next one. All methods run on the 
 """
 
 import asyncio
+import os
 import socket
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -14,15 +15,14 @@ from service.engine.child_process import child_environment
 from service.engine.frames import (
     FrameReader,
     Kind,
-    Started,
     Submission,
     pack_control,
     pack_numbers,
     pack_submissions,
     read_control,
     read_results,
-    read_started,
-)  # fmt: skip
+)
+from service.engine.running_calls import RunningCall, RunningCalls
 from service.errors import BundleRejected
 from service.telemetry.logs import get_logger
 
@@ -34,7 +34,6 @@ _log = get_logger(__name__)
 class EngineListener(Protocol):
     """Receives what an engine process reports, on the event loop."""
 
-    def started(self, call: Started) -> None: ...
     def results(self, outcomes: Iterable[tuple[int, Outcome]]) -> None: ...
     def observed(self, events: dict[str, Any]) -> None: ...
 
@@ -42,7 +41,10 @@ class EngineListener(Protocol):
 class EngineProcess(asyncio.Protocol):
     """A child process that runs one version's engine."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_items: int) -> None:
+        """Args: most_items: of one engine call."""
+        self._most_items = most_items
+        self._calls: RunningCalls | None = None
         self._listener: EngineListener | None = None
         self._reader = FrameReader()
         self._transport: asyncio.Transport | None = None
@@ -52,18 +54,28 @@ class EngineProcess(asyncio.Protocol):
         """Done when the process has gone, or was given up."""
 
     async def start(self, command: Sequence[str]) -> None:
-        """Start the process; it is given the number of its end of a socket pair as its last argument."""
+        """Start the process; its last two arguments are the descriptors of its socket and of the running calls."""
         ours, theirs = socket.socketpair()
-        with theirs:
+        table = RunningCalls.create(self._most_items)
+        self._calls = RunningCalls(table, self._most_items)
+        try:
             # On the loop's own thread: the child dies with the thread that started it (PR_SET_PDEATHSIG).
             self._process = subprocess.Popen(  # noqa: S603, ASYNC220 - our own module; it returns after the exec
-                [*command, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
+                [*command, str(theirs.fileno()), str(table)],
+                pass_fds=[theirs.fileno(), table],
                 stdin=subprocess.DEVNULL,
                 env=child_environment(engine=True),
                 cwd="/",
             )
+        finally:
+            theirs.close()
+            os.close(table)
         await asyncio.get_running_loop().create_connection(lambda: self, sock=ours)
+
+    @property
+    def running_calls(self) -> list[RunningCall]:
+        """The engine calls that run now, or ran when the process ended."""
+        return self._calls.read() if self._calls else []
 
     def listen(self, listener: EngineListener) -> None:
         """Report to this listener; before anything is submitted."""
@@ -140,8 +152,6 @@ class EngineProcess(asyncio.Protocol):
                 self._answer.set_result(read_control(payload))
         elif self._listener is None:
             raise ValueError("a report before anything was submitted")
-        elif kind is Kind.STARTED:
-            self._listener.started(read_started(payload))
         elif kind is Kind.RESULTS:
             self._listener.results(read_results(payload))
         elif kind is Kind.OBSERVED:

@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import uvloop
+
 from plurality.core.errors import PluralityError
 from service.bundle.store import read_verified
 from service.domain import Encoding, Outcome, Reward
@@ -21,58 +23,49 @@ from service.engine.child_process import bind_to
 from service.engine.frames import (
     FrameReader,
     Kind,
-    Started,
     Submission,
     pack_control,
     pack_results,
-    pack_started,
     read_control,
     read_numbers,
     read_submissions,
-)  # fmt: skip
+)
+from service.engine.running_calls import RunningCalls
 from service.errors import BundleRejected
 from service.settings import Settings
 from service.telemetry.logs import configure_logs
 from service.versions.daemon_thread import run_in_daemon_thread
 from service.versions.self_test import self_test, warm_up
-from service.versions.tuned import ProfileRecord, TunedModel, batch_policy, load_tuned
+from service.versions.tuned import ProfileRecord, TunedModel, batch_policy, largest_batch, load_tuned
+
+_REPORT_S = 0.05
+"""Between two reports of what the batcher does: metrics may be that late, and cost the less."""
 
 
 class Reports:
-    """Sends the outcomes and what the batcher does to the parent, once for each turn of the event loop."""
+    """Sends outcomes to the parent once for each turn of the event loop, and what the batcher does a little later."""
 
-    def __init__(self, write: Callable[[bytes], None]) -> None:
+    def __init__(self, write: Callable[[bytes], None], calls: RunningCalls) -> None:
         self._write = write
+        self._calls = calls
         self._loop = asyncio.get_running_loop()
         self._results: list[tuple[int, Outcome]] = []
         self._events: dict[str, Any] = {}
-        self._call = 0
-        self._numbers: dict[Encoding, list[int]] = {}
-        """The numbers of the unfinished items, by what is scored."""
 
-    def submitted(self, item: Submission) -> None:
-        """Note an item that waits for its outcome."""
-        self._numbers.setdefault(item.encoding, []).append(item.number)
-
-    def finished(self, item: Submission, future: asyncio.Future[Outcome]) -> None:
+    def finished(self, number: int, future: asyncio.Future[Outcome]) -> None:
         """Send an item's outcome, if it is still wanted."""
-        numbers = self._numbers[item.encoding]
-        numbers.remove(item.number)
-        if not numbers:
-            del self._numbers[item.encoding]
-        if not future.cancelled():
-            self._pending()
-            self._results.append((item.number, future.result()))
+        if future.cancelled():
+            return
+        if not self._results:
+            self._loop.call_soon(self._send_results)
+        self._results.append((number, future.result()))
 
     def began(self, encodings: Sequence[Encoding], predicted_s: float) -> int:
-        """Say what runs before it does: it may be the last that is heard of this process."""
-        self._call += 1
-        numbers = tuple(number for encoding in encodings for number in self._numbers.get(encoding, ()))
-        self._write(pack_started(Started(self._call, predicted_s, numbers)))
-        return self._call
+        """Write down what runs before it does: it may be the last thing that this process does."""
+        return self._calls.begin(encodings, self._loop.time(), predicted_s)
 
     def ended(self, call: int) -> None:
-        self._pending()["ended"].append(call)
+        self._calls.end(call)
 
     def queue(self, items: int) -> None:
         self._pending()["queue"] = items
@@ -103,32 +96,37 @@ class Reports:
     def _pending(self) -> dict[str, Any]:
         if not self._events:
             self._events = {
-                "ended": [], "ran": [], "waits": [], "scored": [], "queue": None,
+                "ran": [], "waits": [], "scored": [], "queue": None,
                 "expired": 0, "abandoned": 0, "deduplicated": 0, "nonfinite": 0, "restarts": 0,
             }  # fmt: skip
-            self._loop.call_soon(self._flush)
+            self._loop.call_later(_REPORT_S, self._send_events)
         return self._events
 
-    def _flush(self) -> None:
-        events, self._events = self._events, {}
+    def _send_results(self) -> None:
         results, self._results = self._results, []
-        self._write(pack_control(events, Kind.OBSERVED) + (pack_results(results) if results else b""))
+        self._write(pack_results(results))
+
+    def _send_events(self) -> None:
+        events, self._events = self._events, {}
+        self._write(pack_control(events, Kind.OBSERVED))
 
 
 class EngineServer(asyncio.Protocol):
     """The engine's end of the socket."""
 
-    def __init__(self) -> None:
+    def __init__(self, descriptor: int) -> None:
+        """Args: descriptor: of the table of running calls."""
+        self._descriptor = descriptor
         self._reader = FrameReader()
         self._tuned: TunedModel | None = None
         self._settings: Settings | None = None
         self._batcher: Batcher | None = None
+        self._reports: Reports | None = None
         self._futures: dict[int, asyncio.Future[Outcome]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are none of asyncio's classes
-        self._reports = Reports(transport.write)
 
     def connection_lost(self, exc: Exception | None) -> None:
         os._exit(0)
@@ -149,13 +147,13 @@ class EngineServer(asyncio.Protocol):
 
     def _submit(self, item: Submission) -> None:
         assert self._batcher is not None  # noqa: S101 - the parent sends items after `serve`
-        self._reports.submitted(item)
         self._futures[item.number] = future = self._batcher.submit(item.encoding, deadline=item.deadline)
-        future.add_done_callback(partial(self._finished, item))
+        future.add_done_callback(partial(self._finished, item.number))
 
-    def _finished(self, item: Submission, future: asyncio.Future[Outcome]) -> None:
-        del self._futures[item.number]
-        self._reports.finished(item, future)
+    def _finished(self, number: int, future: asyncio.Future[Outcome]) -> None:
+        del self._futures[number]
+        if self._reports:
+            self._reports.finished(number, future)
 
     async def _answer(self, message: dict[str, Any]) -> None:
         try:
@@ -193,25 +191,27 @@ class EngineServer(asyncio.Protocol):
 
     def _serve(self, tuned: TunedModel) -> None:
         assert self._settings is not None  # noqa: S101 - it was opened
+        calls = RunningCalls(self._descriptor, largest_batch(tuned.model.manifest, self._settings))
+        self._reports = reports = Reports(self._transport.write, calls)
         self._batcher = Batcher(
             tuned.model.score,
             batch_policy(tuned.model.manifest, tuned.profile, self._settings),
             workers=tuned.profile.workers,
             dedupe=self._settings.batching.dedupe,
             clock=asyncio.get_running_loop().time,
-            metrics=self._reports,
-            calls=self._reports,
+            metrics=reports,
+            calls=reports,
         )
 
 
-async def _main(descriptor: int) -> None:
+async def _main(descriptor: int, table: int) -> None:
     end = socket.socket(fileno=descriptor)
-    await asyncio.get_running_loop().create_connection(EngineServer, sock=end)
+    await asyncio.get_running_loop().create_connection(lambda: EngineServer(table), sock=end)
     await asyncio.get_running_loop().create_future()  # until the parent closes its end
 
 
 if __name__ == "__main__":
     bind_to(int(sys.argv[1]))
     configure_logs("warning")
-    # Not uvloop: asyncio's own transport sends at once, so what is about to run is known before it can end the process.
-    asyncio.run(_main(int(sys.argv[2])))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_main(int(sys.argv[2]), int(sys.argv[3])))

@@ -22,7 +22,7 @@ from service.versions.isolate import EngineStart, OpenedVersion, opened_apart, o
 from service.versions.lifecycle import Lifecycle
 from service.versions.self_test import self_test, warm_up
 from service.versions.states import Key, State
-from service.versions.tuned import load_tuned
+from service.versions.tuned import largest_batch, load_tuned
 
 T = TypeVar("T")
 _NICE = 10
@@ -76,7 +76,7 @@ class Loader:
         settings, limits, manifest = self._settings, self._settings.repository, files.manifest
         tokenizer = open_tokenizer(files.contents[TOKENIZER_FILE], manifest.input_format)
         start = EngineStart(version_directory(settings.store, *key), settings, profile)
-        process = EngineProcess()
+        process = EngineProcess(largest_batch(manifest, settings))
         try:
             measured = await self._step(key, State.LOADING, start.open(process), limits.load_s)
             await self._step(key, State.WARMING, process.command("warm_up"), limits.warm_up_s)

@@ -82,6 +82,10 @@ def test_its_metrics_are_those_of_an_engine_in_the_service(tmp_path: Path) -> No
     def story_of(found: dict[str, Any]) -> Story:
         async def story(client: httpx.AsyncClient, service: Service) -> None:
             assert right(await scored(service, *GOOD[:8]), GOOD[:8])
+            read = service.metrics.registry.get_sample_value
+            [digest] = service.live.snapshot.resident
+            labels = {"model": "stamped", "version": digest[:12]}
+            await until(lambda: read("rm_score_count", labels) == 8)
             totals: Mapping[str, float] = {
                 sample.name: sample.value
                 for metric in service.metrics.registry.collect()
@@ -110,7 +114,7 @@ def test_a_killed_engine_loses_nothing(tmp_path: Path, signal_number: int) -> No
         for _ in range(2):
             killed = engine.pid
             waiting = [asyncio.create_task(scored(service, item)) for item in [POISON, *GOOD]]
-            await until(lambda: engine._calls)
+            await until(lambda: engine.running)
             os.kill(killed or 0, signal_number)
             outcomes = [outcome for task in waiting for outcome in await task]
             assert right(outcomes, [POISON, *GOOD])
@@ -203,7 +207,7 @@ def test_closing_ends_the_process_though_a_call_hangs(tmp_path: Path) -> None:
         engine = engine_of(service)
         pids.append(engine.pid or 0)
         waiting = asyncio.create_task(scored(service, POISON))
-        await until(lambda: engine._calls)
+        await until(lambda: engine.running)
         await service.live.aclose(timeout_s=0)
         with pytest.raises(Exception, match="stopped"):
             await waiting
