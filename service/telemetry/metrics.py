@@ -60,7 +60,9 @@ class Metrics:
         self.truncated = counter("truncated", "Items that were cut to max_length.", "model")
         self.score = histogram("score", "Rewards in calibrated units, (r - center) / T.", _SCORE, "model", "version")
         self.nonfinite = counter("nonfinite", "Items whose reward was NaN or infinite.", "model", "version")
-        self.worker_restarts = counter("engine_restarts", "Scheduler workers restarted by their supervisor.", "model")
+        self.worker_restarts = counter(
+            "engine_restarts", "Engine processes and scheduler workers that were replaced.", "model"
+        )
         self.engine_progress = gauge(
             "engine_last_progress_timestamp_seconds", "When the last engine call ended.", "model"
         )
