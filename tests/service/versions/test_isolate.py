@@ -13,7 +13,7 @@ import pytest
 from service.app import Service
 from service.domain import Reward, ScoreItem, ScoreQuery
 from service.engine.isolated import IsolatedEngine
-from service.errors import InferenceFailed, TextQuarantined
+from service.errors import DeadlineExceeded, InferenceFailed, TextQuarantined
 from tests.api import error_of, settings_for, with_api
 from tests.stamped import STEP, greedy_graph, hanging_graph, plant, publish_stamped, value
 
@@ -230,5 +230,29 @@ def test_versions_do_not_share_a_fate(tmp_path: Path) -> None:
             rewards = [outcome.value for outcome in found.outcomes if isinstance(outcome, Reward)]
             assert rewards == [value(item) + STEP for item in GOOD]
         assert isinstance((await hung).outcomes[0], TextQuarantined)
+
+    apart(tmp_path, story, call_limit_s=0.5)
+
+
+@pytest.mark.parametrize("missing", ["_watch", "_supervise"])
+def test_without_supervision_the_version_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    """The control of the tests above: with the watchdog or the supervisor taken out, nothing is scored any more."""
+    plant(tmp_path, 0, {"model.onnx": hanging_graph(0)})
+
+    async def asleep(engine: IsolatedEngine) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(IsolatedEngine, missing, asleep)
+
+    async def story(client: httpx.AsyncClient, service: Service) -> None:
+        engine = engine_of(service)
+        poisoned = asyncio.create_task(scored(service, POISON, timeout_s=2))
+        await until(lambda: engine.running)
+        if missing == "_supervise":
+            os.kill(engine.pid or 0, signal.SIGKILL)
+        with pytest.raises(DeadlineExceeded):
+            await scored(service, GOOD[0], timeout_s=2)
+        with pytest.raises(DeadlineExceeded):
+            await poisoned
 
     apart(tmp_path, story, call_limit_s=0.5)
