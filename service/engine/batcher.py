@@ -55,23 +55,6 @@ class BatchObserver(Protocol):
     def worker_restarted(self) -> None: ...
 
 
-class CallObserver(Protocol):
-    """Is told when an engine call begins and ends, on the event loop; for whoever watches over calls that hang."""
-
-    def began(self, encodings: Sequence[Encoding], predicted_s: float) -> int:
-        """Returns the call's number."""
-        ...
-
-    def ended(self, call: int) -> None: ...
-
-
-class _NobodyWatches:
-    def began(self, encodings: Sequence[Encoding], predicted_s: float) -> int:
-        return 0
-
-    def ended(self, call: int) -> None: ...
-
-
 @dataclass(slots=True, eq=False)
 class _Entry:
     """One engine row and the futures of all requests that wait for it."""
@@ -104,14 +87,12 @@ class Batcher:
         dedupe: bool = True,
         clock: Callable[[], float],
         metrics: BatchObserver,
-        calls: CallObserver | None = None,
     ) -> None:
         self._score = score
         self._policy = policy
         self._dedupe = dedupe
         self._clock = clock
         self._metrics = metrics
-        self._calls = calls or _NobodyWatches()
         self._queue: PendingQueue[_Entry] = PendingQueue(policy)
         self._in_flight: dict[Encoding, _Entry] = {}
         self._slowdown_factor = 1.0
@@ -226,16 +207,12 @@ class Batcher:
         """Run one batch in a thread; errors become outcomes."""
         started = self._clock()
         loop = asyncio.get_running_loop()
-        lengths = [len(encoding.ids) for encoding in encodings]
-        call = self._calls.began(encodings, self._policy.cost.seconds(len(lengths), max(lengths)))
         try:
             outcomes = await loop.run_in_executor(self._executor, self._score, encodings)
         except Exception as error:  # noqa: BLE001 - the batch boundary: a failure belongs to these items alone
             failure = error if isinstance(error, PluralityError) else InferenceFailed("the engine failed")
             return [failure for _ in encodings]
-        finally:
-            self._calls.ended(call)
-        self._note(self._clock() - started, lengths)
+        self._note(self._clock() - started, [len(encoding.ids) for encoding in encodings])
         for outcome in outcomes:
             if isinstance(outcome, Reward):
                 self._metrics.scored(outcome)

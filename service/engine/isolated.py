@@ -1,12 +1,12 @@
 """An engine in a process of its own: found when it hangs or dies, replaced, and its waiting items run again.
 
-The items of a call that a process died in are suspects: each that is still waited for runs once more, alone, before
-anything else. A text that was there twice, without a reward in between, is answered `text_quarantined` from then on and
-reaches the engine no more; all others are answered as if nothing had happened.
+Everything that waited runs again in the next process. The texts of a call that a process ended in are suspects: the
+next process runs each of them with nothing beside it (`suspects.py`). A text that was there twice, without a reward in
+between, is answered `text_quarantined` from then on and reaches the engine no more.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,14 @@ from service.domain import Encoding, Outcome, Reward
 from service.engine.batcher import BatchObserver
 from service.engine.frames import Submission
 from service.engine.policy import Policy
-from service.engine.process import EngineProcess, first_of
+from service.engine.process import EngineProcess
 from service.engine.running_calls import RunningCall, digest_of
 from service.errors import BundleRejected, DeadlineExceeded, Draining, EngineRestarting, TextQuarantined
 from service.telemetry.logs import get_logger
 
-Launch = Callable[[EngineProcess], Awaitable[None]]
-"""Starts a process and brings it to where it can score; raises BundleRejected, or times out."""
+Launch = Callable[[EngineProcess, Sequence[bytes]], Awaitable[None]]
+"""Starts a process, which is told the digests of suspects, and brings it to where it can score; raises BundleRejected,
+or times out."""
 _HUNG_FACTOR = 20.0
 """A call is not taken for hung before it took so many times its predicted seconds, as well as `call_limit_s`."""
 _LOOK_S = 0.5
@@ -231,10 +232,8 @@ class IsolatedEngine:
             self._serving = False
             status = await self._process.gone()
             _log.error("engine_ended", version=self._name, pid=self._process.pid, status=status)
-            suspects = self._suspects(self._process)
-            self._strike(suspects)
+            self._strike(self._suspects(self._process))
             await self._start_again(short_lives)
-            await self._try_alone(suspects)
             self._release()
 
     async def _start_again(self, short_lives: int) -> None:
@@ -245,7 +244,7 @@ class IsolatedEngine:
             self._metrics.worker_restarted()
             process = EngineProcess(self._policy.limits.max_items)
             try:
-                await self._launch(process)
+                await self._launch(process, list(self._strikes))
             except (BundleRejected, TimeoutError, OSError) as error:
                 await process.gone()
                 short_lives += 1
@@ -274,20 +273,6 @@ class IsolatedEngine:
                 _log.error("text_quarantined", version=self._name, sha256=digest.hex())
         while len(self._strikes) > _MOST_SUSPECTS:
             del self._strikes[next(iter(self._strikes))]
-
-    async def _try_alone(self, suspects: Set[bytes]) -> None:
-        """Run each of these texts that is still waited for once more, with nothing beside it."""
-        for item in [item for item in self._items.values() if suspects and digest_of(item.encoding) in suspects]:
-            if item.future.done() or self._is_quarantined(item.encoding) or self._process is None:
-                continue
-            process = self._process
-            self._last_sign = self._clock()
-            process.submit([_submission(item)])
-            await first_of(item.future, process.ended)
-            if process.ended.done():
-                await process.gone()
-                self._strike({digest_of(item.encoding)})
-                await self._start_again(1)
 
     def _release(self) -> None:
         """Send everything that waits to the new process."""

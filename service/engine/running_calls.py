@@ -8,8 +8,10 @@ import hashlib
 import mmap
 import os
 import struct
+import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from service.domain import Encoding
@@ -45,6 +47,7 @@ class RunningCalls:
         self._slot_bytes = _HEAD.size + _DIGEST_BYTES * most_items
         self._memory = mmap.mmap(descriptor, _SLOTS * self._slot_bytes)
         self._free = list(range(_SLOTS))
+        """Taken from and added to by one bytecode each, so threads need no lock."""
 
     @staticmethod
     def create(most_items: int) -> int:
@@ -52,6 +55,15 @@ class RunningCalls:
         descriptor = os.memfd_create("running-calls", os.MFD_CLOEXEC)
         os.ftruncate(descriptor, _SLOTS * (_HEAD.size + _DIGEST_BYTES * most_items))
         return descriptor
+
+    @contextmanager
+    def noted(self, encodings: Sequence[Encoding], predicted_s: float) -> Iterator[None]:
+        """Keep a call in the table while it runs. May be called in several threads."""
+        slot = self.begin(encodings, time.monotonic(), predicted_s)
+        try:
+            yield
+        finally:
+            self.end(slot)
 
     def begin(self, encodings: Sequence[Encoding], began: float, predicted_s: float) -> int:
         """Write a call down; returns the slot to cross out when it has ended."""

@@ -8,7 +8,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +17,7 @@ import uvloop
 
 from plurality.core.errors import PluralityError
 from service.bundle.store import read_verified
-from service.domain import Encoding, Outcome, Reward
+from service.domain import Outcome, Reward
 from service.engine.batcher import Batcher
 from service.engine.child_process import bind_to
 from service.engine.frames import (
@@ -31,6 +31,7 @@ from service.engine.frames import (
     read_submissions,
 )
 from service.engine.running_calls import RunningCalls
+from service.engine.suspects import SuspectsAlone
 from service.errors import BundleRejected
 from service.settings import Settings
 from service.telemetry.logs import configure_logs
@@ -45,9 +46,8 @@ _REPORT_S = 0.05
 class Reports:
     """Sends outcomes to the parent once for each turn of the event loop, and what the batcher does a little later."""
 
-    def __init__(self, write: Callable[[bytes], None], calls: RunningCalls) -> None:
+    def __init__(self, write: Callable[[bytes], None]) -> None:
         self._write = write
-        self._calls = calls
         self._loop = asyncio.get_running_loop()
         self._results: list[tuple[int, Outcome]] = []
         self._events: dict[str, Any] = {}
@@ -59,13 +59,6 @@ class Reports:
         if not self._results:
             self._loop.call_soon(self._send_results)
         self._results.append((number, future.result()))
-
-    def began(self, encodings: Sequence[Encoding], predicted_s: float) -> int:
-        """Write down what runs before it does: it may be the last thing that this process does."""
-        return self._calls.begin(encodings, self._loop.time(), predicted_s)
-
-    def ended(self, call: int) -> None:
-        self._calls.end(call)
 
     def queue(self, items: int) -> None:
         self._pending()["queue"] = items
@@ -175,7 +168,7 @@ class EngineServer(asyncio.Protocol):
         elif name == "self_test":
             await run_in_daemon_thread(partial(self_test, self._tuned.model), name="self-test")
         elif name == "serve":
-            self._serve(self._tuned)
+            self._serve(self._tuned, message["suspects"])
         return {}
 
     async def _open(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -189,18 +182,19 @@ class EngineServer(asyncio.Protocol):
         self._tuned = await run_in_daemon_thread(opened, name="open")
         return {"profile": ProfileRecord.of(self._tuned.profile).model_dump_json()}
 
-    def _serve(self, tuned: TunedModel) -> None:
+    def _serve(self, tuned: TunedModel, suspects: Iterable[str]) -> None:
         assert self._settings is not None  # noqa: S101 - it was opened
-        calls = RunningCalls(self._descriptor, largest_batch(tuned.model.manifest, self._settings))
-        self._reports = reports = Reports(self._transport.write, calls)
+        self._reports = reports = Reports(self._transport.write)
+        manifest = tuned.model.manifest
+        policy = batch_policy(manifest, tuned.profile, self._settings)
+        calls = RunningCalls(self._descriptor, largest_batch(manifest, self._settings))
         self._batcher = Batcher(
-            tuned.model.score,
-            batch_policy(tuned.model.manifest, tuned.profile, self._settings),
+            SuspectsAlone(tuned.model.score, policy.cost, calls, map(bytes.fromhex, suspects)),
+            policy,
             workers=tuned.profile.workers,
             dedupe=self._settings.batching.dedupe,
             clock=asyncio.get_running_loop().time,
             metrics=reports,
-            calls=reports,
         )
 
 

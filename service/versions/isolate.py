@@ -1,7 +1,7 @@
 """Opens a version: in this process, or in an engine process of its own that replaces itself when it ends."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +72,7 @@ class EngineStart:
         self._profile = ProfileRecord.model_validate_json(answer["profile"]).profile()
         return self._profile
 
-    async def again(self, process: EngineProcess) -> None:
+    async def again(self, process: EngineProcess, suspects: Sequence[bytes]) -> None:
         """All steps, with the profile that was measured the first time; raises BundleRejected, TimeoutError."""
         limits = self._settings.repository
         async with asyncio.timeout(limits.load_s):
@@ -80,7 +80,7 @@ class EngineStart:
         async with asyncio.timeout(2 * limits.warm_up_s):
             await process.command("warm_up")
             await process.command("self_test")
-            await process.command("serve")
+            await process.command("serve", suspects=[digest.hex() for digest in suspects])
 
 
 def opened_apart(

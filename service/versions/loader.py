@@ -81,7 +81,7 @@ class Loader:
             measured = await self._step(key, State.LOADING, start.open(process), limits.load_s)
             await self._step(key, State.WARMING, process.command("warm_up"), limits.warm_up_s)
             await self._step(key, State.SELF_TEST, process.command("self_test"), limits.warm_up_s)
-            await process.command("serve")
+            await process.command("serve", suspects=[])
         except BaseException:
             await process.gone()
             raise
