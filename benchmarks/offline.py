@@ -41,7 +41,7 @@ def opened(store: Path, model: str, digest: str, work: Path) -> Iterator[tuple[T
     settings = read_settings({"store": store, "cache_dir": work / "cache", "log_level": "error"}, {})
     tuned = load_tuned(read_verified(version_directory(store, model, digest)), settings)
     try:
-        yield tuned, batch_policy(tuned, settings)
+        yield tuned, batch_policy(tuned.model.manifest, tuned.profile, settings)
     finally:
         tuned.model.backend.close()
 

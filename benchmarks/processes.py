@@ -32,11 +32,16 @@ class Service:
 
 @contextmanager
 def serving(
-    store: Path, work: Path, settings: Mapping[str, str] | None = None, *, python: Path | None = None
+    store: Path,
+    work: Path,
+    settings: Mapping[str, str] | None = None,
+    *,
+    python: Path | None = None,
+    checkout: Path | None = None,
 ) -> Iterator[Service]:
     """`plurality serve` on free ports of loopback. `settings`: PLURALITY_ variables without the prefix.
 
-    `python`: of the environment to serve with; ours by default.
+    `python`: of the environment to serve with; ours by default. `checkout`: of the code to serve with; by default this.
     """
     variables = {f"PLURALITY_{name}": value for name, value in (settings or {}).items()}
     environment = {**os.environ, "PLURALITY_CACHE_DIR": str(work / "cache"), **variables}
@@ -55,7 +60,7 @@ def serving(
     began = time.perf_counter()
     # A pipe that nobody reads would block the service once it is full.
     with tempfile.NamedTemporaryFile("w+", encoding="utf-8") as log:
-        process = subprocess.Popen(command, stderr=log, env=environment)  # noqa: S603 - our own command
+        process = subprocess.Popen(command, stderr=log, env=environment, cwd=checkout)  # noqa: S603 - our own command
         try:
             found = listening(process, Path(log.name))
             yield Service(found["api"], found["ops"], process.pid, time.perf_counter() - began)

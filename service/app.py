@@ -17,7 +17,7 @@ from service.api.calls import RequestScorer
 from service.api.compare import compare_routes
 from service.api.compare_records import COMPARE_WIRE
 from service.api.dialects import DIALECT_WIRE, binary_paths, dialects, probe_paths
-from service.api.errors import install_error_handlers
+from service.api.errors import ErrorReplies
 from service.api.experiment_records import EXPERIMENT_WIRE
 from service.api.experiments import experiment_routes
 from service.api.feedback import WIRE as FEEDBACK_WIRE
@@ -192,7 +192,8 @@ def create_app(service: Service) -> FastAPI:
         route_groups += (ui_routes(pages),)
     for group in route_groups:
         app.include_router(group.router)
-    install_error_handlers(app, overload_status=settings.overload.status)
+    errors = ErrorReplies(overload_status=settings.overload.status)
+    errors.install(app)
     install_openapi(
         app, (*WIRE, *COMPARE_WIRE, *EXPERIMENT_WIRE, *ADMIN_WIRE, *FEEDBACK_WIRE, WatchResponse, *DIALECT_WIRE)
     )
@@ -201,7 +202,13 @@ def create_app(service: Service) -> FastAPI:
         route_groups, plain=("/docs", "/openapi.json"), binary=binary_paths(), probes=probe_paths(), unknown=unknown
     )
     app.add_middleware(
-        Guard, settings=settings.http, gate=service.gate, metrics=service.metrics, paths=paths, keys=service.keys
+        Guard,
+        settings=settings.http,
+        gate=service.gate,
+        metrics=service.metrics,
+        paths=paths,
+        keys=service.keys,
+        errors=errors,
     )
     return app
 

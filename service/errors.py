@@ -23,11 +23,13 @@ PluralityError                   in plurality.core.errors
 │   ├── Overloaded               the queue is full
 │   ├── Draining                 this process is going away
 │   ├── NotReady                 no version of the model is loaded yet
+│   ├── EngineRestarting         the engine's process ended, and another one does not start yet
 │   └── FeedbackUnavailable      the database of feedback does not answer
 ├── DeadlineExceeded             the caller's deadline passed first
 ├── EngineError                  the model ran and failed
 │   ├── InferenceFailed          the runtime raised; only this batch is affected
-│   └── NonFiniteReward          the model answered NaN or infinity for this item
+│   ├── NonFiniteReward          the model answered NaN or infinity for this item
+│   └── TextQuarantined          this text ended the engine's process twice; it is not run again
 ├── BundleRejected               a version's files are not what its manifest says
 └── ConfigurationError           in plurality.core.errors: a setting that cannot work; refuse to start
 """
@@ -183,6 +185,12 @@ class NotReady(Unavailable):
     code = "not_ready"
 
 
+class EngineRestarting(Unavailable):
+    """The process of the version's engine ended, and could not be started again yet."""
+
+    code = "engine_restarting"
+
+
 class FeedbackUnavailable(Unavailable):
     """The database of feedback does not answer; scoring is not affected."""
 
@@ -211,6 +219,12 @@ class NonFiniteReward(EngineError):
     """The model answered NaN or infinity for this item."""
 
     code = "non_finite_reward"
+
+
+class TextQuarantined(EngineError):
+    """This text was running twice when the engine's process ended or hung; it is not run again."""
+
+    code = "text_quarantined"
 
 
 class BundleRejected(PluralityError):

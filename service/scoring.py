@@ -110,16 +110,17 @@ class Scorer:
     ) -> list[Outcome]:
         """Queue the encodable items and wait for them; cancellation removes them from the queue."""
         waiting = {
-            index: bundle.batcher.submit(entry, deadline=deadline)
+            index: bundle.engine.submit(entry, deadline=deadline)
             for index, entry in enumerate(encoded)
             if isinstance(entry, Encoding)
         }
         try:
-            if waiting:
-                _, late = await asyncio.wait(waiting.values(), timeout=max(0.0, deadline - self._clock()))
-                if late:
-                    raise DeadlineExceeded("the deadline passed before every reward was known")
+            async with asyncio.timeout(max(0.0, deadline - self._clock())):
+                for future in waiting.values():
+                    await future
             return [_finished(waiting.get(index, entry)) for index, entry in enumerate(encoded)]
+        except TimeoutError:
+            raise DeadlineExceeded("the deadline passed before every reward was known") from None
         finally:
             for future in waiting.values():
                 future.cancel()

@@ -13,12 +13,15 @@ from service.settings import Settings, read_settings
 
 
 def settings_for(store: Path, **overrides: Any) -> Settings:
-    """Settings of a test: quick polling, quiet log, no child process for dry runs."""
+    """Settings of a test: quick polling, quiet log, no child processes."""
     base: dict[str, Any] = {
         "store": store,
         "log_level": "error",
         "repository": {"poll_interval_s": 0.02, "dry_run": False},
+        "runtime": {"engine": "in_process"},
     }
+    if runtime := overrides.pop("runtime", None):
+        base["runtime"] |= runtime
     return read_settings(base | overrides, {})
 
 

@@ -23,6 +23,8 @@ from service.domain import ScoreItem
 
 WORDS = tuple(f"w{index}" for index in range(64))
 STEP = 1000.0
+HANGS_ABOVE = 20.0
+"""The value of a text; those of the golden inputs are smaller."""
 _SPECIAL = ("[PAD]", "[CLS]", "[SEP]", "[UNK]")
 _FORMAT = PairFormat(max_length=64, start_ids=(1,), between_ids=(2,), end_ids=(2,), pad_id=0, token_types=False)
 _GOLDEN = (ScoreItem("w1 w2", "w3"), ScoreItem("w9", "w10 w11 w12"), ScoreItem("w63", "w63"))
@@ -112,10 +114,64 @@ def bomb_graph(k: int) -> bytes:
 
 def endless_graph(k: int) -> bytes:
     """A loop of 2^62 rounds."""
-    body = helper.make_graph(
+    return graph(
+        k,
+        last=[helper.make_node("Loop", ["rounds", "true", "stamped"], ["bad"], body=_endless_body())],
+        output="bad",
+        constants=[
+            numpy_helper.from_array(np.array(2**62, np.int64), "rounds"),
+            numpy_helper.from_array(np.array(True), "true"),
+        ],
+    )
+
+
+def hanging_graph(k: int, *, rounds: int = 2**62) -> bytes:
+    """As `graph`, but a call with a text whose value is above `HANGS_ABOVE` first loops for so many rounds."""
+    return graph(
+        k,
+        last=[
+            helper.make_node("ReduceMax", ["sum"], ["largest"], keepdims=0),
+            helper.make_node("Greater", ["largest", "threshold"], ["poison"]),
+            helper.make_node("Where", ["poison", "rounds", "none"], ["these"]),
+            helper.make_node("Loop", ["these", "true", "stamped"], ["bad"], body=_endless_body()),
+        ],
+        output="bad",
+        constants=[
+            numpy_helper.from_array(np.array(HANGS_ABOVE, np.float32), "threshold"),
+            numpy_helper.from_array(np.array(rounds, np.int64), "rounds"),
+            numpy_helper.from_array(np.array(0, np.int64), "none"),
+            numpy_helper.from_array(np.array(True), "true"),
+        ],
+    )
+
+
+def greedy_graph(k: int) -> bytes:
+    """As `graph`, but a call with a text whose value is above `HANGS_ABOVE` first wants 4 PB of memory."""
+    return graph(
+        k,
+        last=[
+            helper.make_node("ReduceMax", ["sum"], ["largest"], keepdims=0),
+            helper.make_node("Greater", ["largest", "threshold"], ["poison"]),
+            helper.make_node("Where", ["poison", "huge", "small"], ["shape"]),
+            helper.make_node("ConstantOfShape", ["shape"], ["room"]),
+            helper.make_node("ReduceMax", ["room"], ["most"], keepdims=0),
+            helper.make_node("Add", ["stamped", "most"], ["bad"]),
+        ],
+        output="bad",
+        constants=[
+            numpy_helper.from_array(np.array(HANGS_ABOVE, np.float32), "threshold"),
+            numpy_helper.from_array(np.array([2**25, 2**25], np.int64), "huge"),
+            numpy_helper.from_array(np.array([1, 1], np.int64), "small"),
+        ],
+    )
+
+
+def _endless_body() -> Any:
+    """One round of a loop that changes nothing."""
+    return helper.make_graph(
         [
             helper.make_node("Identity", ["go"], ["go_on"]),
-            helper.make_node("Add", ["carried", "carried"], ["carried_on"]),
+            helper.make_node("Identity", ["carried"], ["carried_on"]),
         ],
         "body",
         [
@@ -126,15 +182,6 @@ def endless_graph(k: int) -> bytes:
         [
             helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
             helper.make_tensor_value_info("carried_on", TensorProto.FLOAT, ["B", 1]),
-        ],
-    )
-    return graph(
-        k,
-        last=[helper.make_node("Loop", ["rounds", "true", "stamped"], ["bad"], body=body)],
-        output="bad",
-        constants=[
-            numpy_helper.from_array(np.array(2**62, np.int64), "rounds"),
-            numpy_helper.from_array(np.array(True), "true"),
         ],
     )
 

@@ -24,7 +24,7 @@ async def scorer_of(store: Path | None, device: Device | None) -> "AsyncIterator
     from service.settings import read_settings
     from service.telemetry.logs import configure_logs
 
-    overrides = {"store": store, "log_level": "warning", "runtime": {"device": device}}
+    overrides = {"store": store, "log_level": "warning", "runtime": {"device": device, "engine": "in_process"}}
     settings = read_settings(overrides, os.environ)
     configure_logs(settings.log_level)
     async with running(build_service(settings)) as service:

@@ -23,6 +23,7 @@ from service.versions.live import Live
 
 Result = TypeVar("Result")
 TIMEOUT_HEADER = "x-request-timeout-ms"
+_WATCH_AFTER_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,23 +147,45 @@ class RequestScorer:
 async def unless_disconnected(request: Request, work: Awaitable[Result]) -> Result:
     """Await `work` and cancel it when the client disconnects, which uvicorn itself does not do.
 
+    The connection is looked at only while the work takes long: most requests end before, and a task for each costs.
+
     Raises:
         ClientDisconnect: the client has gone; nobody is there to be answered.
     """
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnect(request))
+    watch = _Disconnect(request)
+    timer = asyncio.get_running_loop().call_later(_WATCH_AFTER_S, watch.begin)
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
-            raise ClientDisconnect
-        return await task
+        return await work
+    except asyncio.CancelledError:
+        if not watch.gone:
+            raise
+        watch.waiting.uncancel()
+        raise ClientDisconnect from None
     finally:
-        gone.cancel()
-        task.cancel()
+        timer.cancel()
+        watch.end()
 
 
-async def _disconnect(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+class _Disconnect:
+    """Cancels the task that made it when the request's client disconnects."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._task: asyncio.Task[None] | None = None
+        current = asyncio.current_task()
+        assert current is not None  # noqa: S101 - requests are answered in tasks
+        self.waiting = current
+        self.gone = False
+
+    def begin(self) -> None:
+        self._task = asyncio.create_task(self._watch())
+
+    def end(self) -> None:
+        if self._task:
+            self._task.cancel()
+
+    async def _watch(self) -> None:
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+        self.waiting.cancel()

@@ -1,4 +1,4 @@
-"""One table from error class to status, and the handlers that answer each error in the shape of its path.
+"""One table from error class to status, and the replies to errors, each in the shape of its path.
 
 No error body ever holds the caller's input.
 """
@@ -39,34 +39,47 @@ STATUS: dict[type[PluralityError], int] = {
     errors.Overloaded: 503,
     errors.Draining: 503,
     errors.NotReady: 503,
+    errors.EngineRestarting: 503,
     errors.FeedbackUnavailable: 503,
     errors.DeadlineExceeded: 504,
     errors.EngineError: 500,
     errors.InferenceFailed: 500,
     errors.NonFiniteReward: 500,
+    errors.TextQuarantined: 500,
     errors.BundleRejected: 500,
     ConfigurationError: 500,
 }
+_log = get_logger(__name__)
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
-def install_error_handlers(app: FastAPI, *, overload_status: int = 503) -> None:
-    """Answer every exception in the shape that the guard, or the dispatch of a shared path, noted for the request.
+class ErrorReplies:
+    """Answers exceptions in the shape that the guard, or the dispatch of a shared path, noted for the request."""
 
-    Args:
-        overload_status: of a refusal because the service is full.
-    """
-    log = get_logger(__name__)
+    def __init__(self, *, overload_status: int = 503) -> None:
+        """Args: overload_status: of a refusal because the service is full."""
+        self._overload_status = overload_status
 
-    def respond(
-        request: Request, status: int, code: str, message: str, param: str | None = None, **extra: str
-    ) -> Response:
-        shape: ErrorShape = request.scope.get("error_shape", NATIVE)
-        body, headers = shape.render(Failure(status, code, message, param, request.scope.get("request_id")))
-        return Response(body, status, headers | extra)
+    def of(self, request: Request, error: Exception) -> Response:
+        """The reply to a request that ended in this error."""
+        if isinstance(error, PluralityError):
+            return self._known(request, error)
+        if isinstance(error, HTTPException):
+            code = _HTTP_CODES.get(error.status_code, "http_error")
+            return _respond(request, error.status_code, code, code.replace("_", " "), **dict(error.headers or {}))
+        _log.error("unhandled_error", kind=type(error).__name__, request_id=request.scope.get("request_id"))
+        return _respond(request, 500, "internal", "an internal error; the request id finds it in the log")
 
-    async def known(request: Request, error: Exception) -> Response:
-        assert isinstance(error, PluralityError)  # noqa: S101 - registered for this class alone
+    def install(self, app: FastAPI) -> None:
+        """Answer whatever the app's routes raise."""
+
+        async def reply(request: Request, error: Exception) -> Response:
+            return self.of(request, error)
+
+        for kind in (PluralityError, HTTPException, Exception):
+            app.add_exception_handler(kind, reply)
+
+    def _known(self, request: Request, error: PluralityError) -> Response:
         extra: dict[str, Any] = {}
         status = STATUS[type(error)]
         if isinstance(error, Unavailable):
@@ -74,20 +87,15 @@ def install_error_handlers(app: FastAPI, *, overload_status: int = 503) -> None:
         if isinstance(error, Unauthorized):
             extra["www-authenticate"] = "Bearer"
         if isinstance(error, Overloaded):
-            status = overload_status
+            status = self._overload_status
         if isinstance(error, InvalidInput):
             status = request.scope.get("error_shape", NATIVE).mistake
-        return respond(request, status, error.code, error.message, error.param, **extra)
+        return _respond(request, status, error.code, error.message, error.param, **extra)
 
-    async def http(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class alone
-        code = _HTTP_CODES.get(error.status_code, "http_error")
-        return respond(request, error.status_code, code, code.replace("_", " "), **dict(error.headers or {}))
 
-    async def unknown(request: Request, error: Exception) -> Response:
-        log.error("unhandled_error", kind=type(error).__name__, request_id=request.scope.get("request_id"))
-        return respond(request, 500, "internal", "an internal error; the request id finds it in the log")
-
-    app.add_exception_handler(PluralityError, known)
-    app.add_exception_handler(HTTPException, http)
-    app.add_exception_handler(Exception, unknown)
+def _respond(
+    request: Request, status: int, code: str, message: str, param: str | None = None, **extra: str
+) -> Response:
+    shape: ErrorShape = request.scope.get("error_shape", NATIVE)
+    body, headers = shape.render(Failure(status, code, message, param, request.scope.get("request_id")))
+    return Response(body, status, headers | extra)

@@ -109,7 +109,7 @@ def native_routes(caller: RequestScorer, remember: Callable[[Sequence[ScoredPair
     async def models() -> Response:
         return JsonReply(schemas.ModelsResponse.of(caller.live.snapshot, caller.live.statuses))
 
-    return RouteGroup(router, NATIVE)
+    return RouteGroup(router, NATIVE, direct=True)
 
 
 class JsonReply(Response):

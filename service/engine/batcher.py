@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from plurality.core.errors import PluralityError
 from service.domain import Encoding, Outcome, Reward
@@ -15,10 +16,43 @@ from service.engine.backend import Score
 from service.engine.policy import Policy
 from service.engine.queue import PendingQueue
 from service.errors import DeadlineExceeded, Draining, InferenceFailed
-from service.telemetry.metrics import ModelMetrics
 
 _SLOWDOWN_WEIGHT = 0.05
 """Weight of one run in the moving average of measured over predicted time."""
+
+
+class Engine(Protocol):
+    """What scores the items of one version: a `Batcher` in this process, or an engine process (`isolated.py`)."""
+
+    def submit(self, encoding: Encoding, *, deadline: float) -> asyncio.Future[Outcome]:
+        """Queue one item; the future always gets an outcome, and may be cancelled at any time."""
+        ...
+
+    def wait_s(self, encodings: Sequence[Encoding] = ()) -> float:
+        """Predicted seconds until these items would be done if queued now."""
+        ...
+
+    @property
+    def up(self) -> bool:
+        """Whether it can score now."""
+        ...
+
+    async def aclose(self, *, timeout_s: float) -> None:
+        """Finish queued items within `timeout_s`; answer the others Draining; free the engine. Idempotent."""
+        ...
+
+
+class BatchObserver(Protocol):
+    """Receives what a batcher does. `telemetry.metrics.ModelMetrics` is one."""
+
+    def queue(self, items: int) -> None: ...
+    def taken(self, waits_s: Sequence[float]) -> None: ...
+    def dropped(self, *, expired: int, abandoned: int) -> None: ...
+    def deduplicated(self) -> None: ...
+    def ran(self, seconds: float, lengths: Sequence[int], *, slowdown_factor: float) -> None: ...
+    def scored(self, reward: Reward) -> None: ...
+    def nonfinite(self) -> None: ...
+    def worker_restarted(self) -> None: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -52,7 +86,7 @@ class Batcher:
         workers: int,
         dedupe: bool = True,
         clock: Callable[[], float],
-        metrics: ModelMetrics,
+        metrics: BatchObserver,
     ) -> None:
         self._score = score
         self._policy = policy
@@ -87,6 +121,11 @@ class Batcher:
         """Predicted seconds until these items would be done if queued now, corrected by the measured slowdown."""
         own = sum(self._policy.cost.seconds(1, len(encoding.ids)) for encoding in encodings)
         return (self._queue.predicted_s + own) * self._slowdown_factor / len(self._workers)
+
+    @property
+    def up(self) -> bool:
+        """Whether it can score now."""
+        return not self._closing
 
     async def aclose(self, *, timeout_s: float) -> None:
         """Finish queued items within `timeout_s`; resolve the others with Draining. Idempotent."""

@@ -90,6 +90,9 @@ class BatchingSettings(_Group):
     """Tokenize a prompt that several items share once."""
 
 
+EngineKind = Literal["process", "in_process"]
+
+
 class RuntimeSettings(_Group):
     """Device, cores and threads of the engine."""
 
@@ -98,6 +101,11 @@ class RuntimeSettings(_Group):
     """Cores that workers and threads may take together; by default all that this process is allowed."""
     threads: int | None = Field(default=None, ge=1)
     """Threads of one engine call; by default what the profile found fastest."""
+    engine: EngineKind = "process"
+    """`process`: each version's engine runs in a process of its own, which is replaced when it hangs or dies;
+    `in_process`: in the service's, which saves memory and a hop, and ends with whatever ends the engine."""
+    call_limit_s: float = Field(default=30.0, gt=0)
+    """An engine call that takes longer, and twenty times longer than predicted, hangs: its process is replaced."""
     low_latency_session: bool = True
     """Answer a lone request with all cores, where several workers of few threads are fastest. Holds weights twice."""
 

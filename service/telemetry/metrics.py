@@ -60,7 +60,9 @@ class Metrics:
         self.truncated = counter("truncated", "Items that were cut to max_length.", "model")
         self.score = histogram("score", "Rewards in calibrated units, (r - center) / T.", _SCORE, "model", "version")
         self.nonfinite = counter("nonfinite", "Items whose reward was NaN or infinite.", "model", "version")
-        self.worker_restarts = counter("engine_restarts", "Scheduler workers restarted by their supervisor.", "model")
+        self.worker_restarts = counter(
+            "engine_restarts", "Engine processes and scheduler workers that were replaced.", "model"
+        )
         self.engine_progress = gauge(
             "engine_last_progress_timestamp_seconds", "When the last engine call ended.", "model"
         )
@@ -93,6 +95,19 @@ class Metrics:
         self.experiments = ExperimentMetrics(registry)
         gauge("build_info", "1, labeled with the code's version.", "version").labels(version).set(1)
 
+        self._answered: dict[tuple[str, str, str, int], Counter] = {}
+        self._seconds: dict[str, Histogram] = {}
+
+    def answered(self, route: str, model: str, version: str, status: int, *, seconds: float) -> None:
+        """Count a request and its time. Label values are looked up once: it is done for every request."""
+        key = (route, model, version, status)
+        if (counter := self._answered.get(key)) is None:
+            counter = self._answered[key] = self.requests.labels(route, model, version, str(status))
+        if (histogram := self._seconds.get(route)) is None:
+            histogram = self._seconds[route] = self.request_seconds.labels(route)
+        counter.inc()
+        histogram.observe(seconds)
+
     def render(self) -> bytes:
         """Prometheus text format. Takes milliseconds with many series: call it off the event loop."""
         return generate_latest(self.registry)
@@ -121,6 +136,10 @@ class ModelMetrics:
         self._score = metrics.score.labels(*self._labels)
         self._inference = metrics.inference_seconds.labels(*self._labels)
         self._queue = metrics.queue_items.labels(*self._labels)
+        self._items_ok = metrics.items.labels(*self._labels, "ok")
+        self._items_failed = metrics.items.labels(*self._labels, "error")
+        self._waits = metrics.queue_seconds.labels(model)
+        self._tokenizing = metrics.tokenize_seconds.labels(model)
         metrics.nonfinite.labels(*self._labels)
         metrics.slowdown_factor.labels(*self._labels).set(1.0)
         metrics.model_info.labels(*self._info).set(1)
@@ -129,16 +148,15 @@ class ModelMetrics:
         self._queue.set(items)
 
     def taken(self, waits_s: Sequence[float]) -> None:
-        observe = self._all.queue_seconds.labels(self.model).observe
         for wait in waits_s:
-            observe(wait)
+            self._waits.observe(wait)
 
     def dropped(self, *, expired: int, abandoned: int) -> None:
         self._all.dropped.labels(self.model, "expired").inc(expired)
         self._all.dropped.labels(self.model, "abandoned").inc(abandoned)
 
     def tokenized(self, seconds: float) -> None:
-        self._all.tokenize_seconds.labels(self.model).observe(seconds)
+        self._tokenizing.observe(seconds)
 
     def deduplicated(self) -> None:
         self._all.deduplicated.labels(self.model).inc()
@@ -159,8 +177,8 @@ class ModelMetrics:
             self._all.truncated.labels(self.model).inc()
 
     def record_outcomes(self, *, rewards: int, errors: int) -> None:
-        self._all.items.labels(*self._labels, "ok").inc(rewards)
-        self._all.items.labels(*self._labels, "error").inc(errors)
+        self._items_ok.inc(rewards)
+        self._items_failed.inc(errors)
 
     def nonfinite(self) -> None:
         self._all.nonfinite.labels(*self._labels).inc()

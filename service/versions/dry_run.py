@@ -9,28 +9,19 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from service.bundle.open import MODEL_FILE, TOKENIZER_FILE
 from service.bundle.store import VerifiedFiles
+from service.engine.child_process import child_command, child_environment
 from service.errors import BundleRejected
 
-_KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH")
-"""What Python may need to start; tokens and keys stay here."""
 _MEMORY_FLOOR = 2 * 2**30
 """Address space of Python, onnxruntime and their threads' stacks, with room for a small model's run."""
 _MEMORY_FACTOR = 4
 """On top, by size of the files: their bytes, the session's copy, its optimized copy, and what a run needs."""
 _CHILD = "service.versions.dry_run_child"
-_HOME = str(Path(__file__).resolve().parents[2])
-_START = (
-    "import runpy, sys; home, module = sys.argv[1:3]; del sys.argv[1:3]; sys.path.insert(0, home); import service; "
-    "sys.path.remove(home); runpy.run_module(module, run_name='__main__')"
-)
-"""Another `service` that comes first on the path, such as a folder of the user's, is not the one to run."""
 _ANSWER_BYTES = 64 * 1024
 _MOST_TOKENS = 512
 
@@ -80,11 +71,11 @@ class DryRun:
     def _wait(self, asked: int, answered: int) -> int | None:
         """Wait for the child's exit code; None: it was still running at its time limit, and was killed."""
         self._child = child = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-P", "-c", _START, _HOME, _CHILD, str(os.getpid())],
+            child_command(_CHILD),
             stdin=asked,
             stdout=answered,
             stderr=subprocess.DEVNULL,
-            env=_environment(),
+            env={**child_environment(engine=False), "OMP_NUM_THREADS": "1"},
             cwd="/",
         )
         try:
@@ -96,13 +87,6 @@ class DryRun:
         finally:
             child.kill()
             child.wait()
-
-
-def _environment() -> dict[str, str]:
-    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    path = os.pathsep.join(filter(None, sys.path))
-    # Without it onnxruntime keeps a database of what it did in the user's home, and would send it out.
-    return {**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
 
 
 def _in_memory(files: VerifiedFiles, limits: DryRunLimits, memory: int) -> int:

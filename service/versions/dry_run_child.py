@@ -4,11 +4,9 @@ Reads the request from standard input, writes one JSON object to standard output
 limits are set, so that they measure the candidate and not us.
 """
 
-import ctypes
 import json
 import os
 import resource
-import signal
 import sys
 from typing import Any, BinaryIO
 
@@ -19,23 +17,12 @@ from service.bundle.manifest import Golden
 from service.bundle.open import golden_item, open_tokenizer
 from service.domain import Encoding
 from service.engine.backend import pad
+from service.engine.child_process import bind_to
 from service.engine.ort import open_session
 from service.errors import BundleRejected, EngineError
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_NO_NEW_PRIVS = 38
 _MEMORY_WORDS = ("alloc", "memory")
 """In a runtime's message, where the kernel refused it memory."""
-
-
-def bind_to(parent: int) -> None:
-    """Die with the process that asked, also when that is killed; gain no rights."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    if os.getppid() != parent:
-        sys.exit(1)  # it died before we asked to be told
-    os.nice(10)
 
 
 def limit(request: dict[str, Any]) -> None:
@@ -88,6 +75,7 @@ def verdict(request: dict[str, Any], source: BinaryIO) -> tuple[str | None, str]
 def main() -> None:
     """One request in, one verdict out."""
     bind_to(int(sys.argv[1]))
+    os.nice(10)
     source = sys.stdin.buffer
     request = json.loads(source.readline())
     limit(request)

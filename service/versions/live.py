@@ -55,8 +55,8 @@ class Live:
 
     @property
     def ready(self) -> bool:
-        """Whether any version can score."""
-        return bool(self.snapshot.aliases)
+        """Whether any version that an alias names can score now."""
+        return any(version.engine.up for names in self.snapshot.aliases.values() for version in names.values())
 
     async def open(self) -> None:
         """Load the versions that the store names now, then keep polling it."""

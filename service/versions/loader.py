@@ -8,28 +8,24 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
-import numpy as np
-
 from service.bundle.manifest import Manifest
-from service.bundle.open import LoadedModel, check_golden
+from service.bundle.open import TOKENIZER_FILE, open_tokenizer
 from service.bundle.store import VerifiedFiles, read_manifest, read_verified, version_directory
-from service.domain import Encoding
-from service.engine.backend import pad
+from service.engine.process import EngineProcess
 from service.engine.profile import Profile
-from service.errors import BundleRejected, EngineError
+from service.errors import BundleRejected
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from service.versions.daemon_thread import run_in_daemon_thread
 from service.versions.dry_run import DryRun, DryRunLimits
+from service.versions.isolate import EngineStart, OpenedVersion, opened_apart, opened_here
 from service.versions.lifecycle import Lifecycle
+from service.versions.self_test import self_test, warm_up
 from service.versions.states import Key, State
-from service.versions.tuned import TunedModel, load_tuned
+from service.versions.tuned import largest_batch, load_tuned
 
 T = TypeVar("T")
-_WARM_UP_TOKENS = 512
 _NICE = 10
-_SAME = 1e-6
-"""Golden rewards with a smaller relative difference count as the same reward."""
 
 
 class Loader:
@@ -52,7 +48,7 @@ class Loader:
         await self._step(key, State.PROBING, self._dry_run(files), limits.load_s)
         return files
 
-    async def open(self, key: Key, files: VerifiedFiles, same_shape_profile: Profile | None) -> TunedModel:
+    async def open(self, key: Key, files: VerifiedFiles, same_shape_profile: Profile | None) -> OpenedVersion:
         """Open a verified version, warm it up and run its self-test.
 
         Args:
@@ -61,6 +57,8 @@ class Loader:
         Raises:
             BundleRejected: with the reason.
         """
+        if self._settings.runtime.engine == "process":
+            return await self._open_apart(key, files, same_shape_profile)
         limits = self._settings.repository
         opening = partial(load_tuned, files, self._settings, same_shape_profile=same_shape_profile)
         tuned = await self._step(key, State.LOADING, run_in_daemon_thread(opening, name="open"), limits.load_s)
@@ -72,7 +70,24 @@ class Loader:
         except BaseException:
             tuned.model.backend.close()
             raise
-        return tuned
+        return opened_here(tuned, self._settings, self._clock)
+
+    async def _open_apart(self, key: Key, files: VerifiedFiles, profile: Profile | None) -> OpenedVersion:
+        settings, limits, manifest = self._settings, self._settings.repository, files.manifest
+        tokenizer = open_tokenizer(files.contents[TOKENIZER_FILE], manifest.input_format)
+        start = EngineStart(version_directory(settings.store, *key), settings, profile)
+        process = EngineProcess(largest_batch(manifest, settings))
+        try:
+            measured = await self._step(key, State.LOADING, start.open(process), limits.load_s)
+            await self._step(key, State.WARMING, process.command("warm_up"), limits.warm_up_s)
+            await self._step(key, State.SELF_TEST, process.command("self_test"), limits.warm_up_s)
+            await process.command("serve", suspects=[])
+        except BaseException:
+            await process.gone()
+            raise
+        return opened_apart(
+            manifest, files.digest, tokenizer, measured, settings, self._clock, process=process, again=start
+        )
 
     async def _step(self, key: Key, state: State, work: Awaitable[T], limit_s: float) -> T:
         self._lifecycle.registry.move(key, state)
@@ -108,32 +123,3 @@ class Loader:
     def estimate(self, manifest: Manifest) -> int:
         """Estimated bytes of memory of a loaded version, from the sizes of its files."""
         return int(self._settings.repository.resident_factor * sum(entry.size for entry in manifest.files))
-
-
-def warm_up(model: LoadedModel) -> None:
-    """Run the longest shape once, so that the first request does not pay for the engine's allocations. Blocking.
-
-    Raises:
-        BundleRejected: reason `warmup`, or `selftest` where it runs and answers no number.
-    """
-    length = min(model.manifest.input_format.max_length, _WARM_UP_TOKENS)
-    row = Encoding((model.manifest.golden[0].token_ids[0],) * length, length, 0)
-    try:
-        logits = model.backend.run(pad([row], model.pad_id))
-    except EngineError as error:
-        raise BundleRejected(f"a text of {length} tokens fails: {error.message}", reason="warmup") from None
-    if not np.isfinite(logits).all():
-        raise BundleRejected(f"a text of {length} tokens gets no finite reward", reason="selftest")
-
-
-def self_test(model: LoadedModel) -> None:
-    """Rescore the golden inputs, and check that rewards depend on the text at all. Blocking.
-
-    Raises:
-        BundleRejected: reason `selftest`.
-    """
-    check_golden(model)
-    golden = model.manifest.golden
-    rewards = np.array([entry.reward for entry in golden])
-    if len({entry.token_ids for entry in golden}) > 1 and np.ptp(rewards) <= _SAME * max(1.0, np.abs(rewards).max()):
-        raise BundleRejected("it gives every text the same reward", reason="selftest")

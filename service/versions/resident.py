@@ -12,16 +12,17 @@ from service.bundle.manifest import Manifest
 from service.bundle.pointer import DEFAULT_ALIAS
 from service.bundle.tokenize import Encoded
 from service.domain import Encoding, Item, Outcome, Reward
-from service.engine.batcher import Batcher
 from service.errors import EngineError, NonFiniteReward, NotReady, Overloaded, UnknownModel
 from service.settings import Settings
 from service.telemetry.metrics import SHORT_DIGEST, Metrics, ModelMetrics
 from service.versions.health import Health
+from service.versions.isolate import OpenedVersion
 from service.versions.states import Rejection
-from service.versions.tuned import TunedModel, batch_policy
 
 _USABLE = 0.8
 """Share of the time to its deadline that a request may be predicted to wait; the rest covers errors of prediction."""
+_INLINE_CHARACTERS = 2000
+"""A millisecond, at most, of the event loop."""
 _SELECTOR = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]{0,63})(?:@(?P<which>[a-z0-9][a-z0-9._-]{0,63}))?")
 _MIN_DIGEST_PREFIX = 8
 
@@ -42,7 +43,7 @@ class ResidentVersion:
 
     def __init__(
         self,
-        tuned: TunedModel,
+        opened: OpenedVersion,
         settings: Settings,
         *,
         tokenize_threads: ThreadPoolExecutor,
@@ -51,12 +52,11 @@ class ResidentVersion:
         health: Health,
         observe: Observe,
     ) -> None:
-        model = tuned.model
-        self.manifest, self.digest = model.manifest, model.digest
-        self.calibrator = model.manifest.calibrator
-        self.profile = tuned.profile
+        self.manifest, self.digest = opened.manifest, opened.digest
+        self.calibrator = self.manifest.calibrator
+        self.profile = opened.profile
         self.health = health
-        self._tokenizer = replace(model.tokenizer, share_prompts=settings.batching.share_prompts)
+        self._tokenizer = replace(opened.tokenizer, share_prompts=settings.batching.share_prompts)
         self._threads = tokenize_threads
         self._clock = clock
         self.metrics = ModelMetrics(
@@ -68,16 +68,9 @@ class ResidentVersion:
             calibrated=self.manifest.calibration is not None,
             temperature=self.calibrator.temperature,
         )
-        self.observer = observe(model.manifest, model.digest)
-        self._backend = model.backend
-        self.batcher = Batcher(
-            model.score,
-            batch_policy(tuned, settings),
-            workers=tuned.profile.workers,
-            dedupe=settings.batching.dedupe,
-            clock=clock,
-            metrics=self.metrics,
-        )
+        self.observer = observe(self.manifest, self.digest)
+        self._opened = opened
+        self.engine = opened.start(self.metrics)
         self._refuse_late = settings.limits.refuse_late
         self._users = 0
         self._unused = asyncio.Event()
@@ -89,17 +82,20 @@ class ResidentVersion:
         return f"{self.manifest.model}@{self.digest[:SHORT_DIGEST]}"
 
     async def encode(self, items: Sequence[Item]) -> list[Encoded]:
-        """Tokenize off the event loop."""
+        """Tokenize off the event loop, but for short texts: a thread would cost more than it frees."""
         started = self._clock()
-        loop = asyncio.get_running_loop()
-        encoded = await loop.run_in_executor(self._threads, self._tokenizer.encode, items)
+        if sum(item.characters for item in items) <= _INLINE_CHARACTERS:
+            encoded = self._tokenizer.encode(items)
+        else:
+            loop = asyncio.get_running_loop()
+            encoded = await loop.run_in_executor(self._threads, self._tokenizer.encode, items)
         self.metrics.tokenized(self._clock() - started)
         return encoded
 
     @property
     def queued_s(self) -> float:
         """Predicted seconds until the engine has run everything that is queued now."""
-        return self.batcher.wait_s()
+        return self.engine.wait_s()
 
     def check_wait(self, deadline: float, encoded: Sequence[Encoded] = ()) -> None:
         """Refuse a request at once if, by prediction, it would miss its deadline.
@@ -114,7 +110,7 @@ class ResidentVersion:
         if queued_s <= 0 or not self._refuse_late:
             return  # an idle engine refuses no request: predictions may be wrong
         own = [entry for entry in encoded if isinstance(entry, Encoding)]
-        if self.batcher.wait_s(own) > _USABLE * (deadline - self._clock()):
+        if self.engine.wait_s(own) > _USABLE * (deadline - self._clock()):
             raise Overloaded(
                 "the queue is longer than the request's deadline allows",
                 reason="deadline",
@@ -148,14 +144,14 @@ class ResidentVersion:
         await self._unused.wait()
 
     async def aclose(self, *, timeout_s: float) -> None:
-        """Wait for pinned requests, then close batcher and session. Idempotent."""
+        """Wait for pinned requests, then close the engine. Idempotent."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._unused.wait()
         except TimeoutError:
             timeout_s = 0.0
-        await self.batcher.aclose(timeout_s=timeout_s)
-        self._backend.close()
+        await self.engine.aclose(timeout_s=timeout_s)
+        self._opened.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,9 +156,9 @@ class Residents:
     async def _load(self, key: Key) -> ResidentVersion:
         files = await self._loader.verify(key)
         await self._make_room(key, self._loader.estimate(files.manifest))
-        tuned = await self._loader.open(key, files, self._same_shape_profile(files.manifest))
+        opened = await self._loader.open(key, files, self._same_shape_profile(files.manifest))
         return ResidentVersion(
-            tuned,
+            opened,
             self._settings,
             tokenize_threads=self._tokenize_threads,
             clock=self._clock,

@@ -108,12 +108,12 @@ def largest_batch(manifest: Manifest, settings: Settings) -> int:
     return 1 if manifest.precision == "int8" else settings.batching.max_items
 
 
-def batch_policy(tuned: TunedModel, settings: Settings) -> Policy:
+def batch_policy(manifest: Manifest, profile: Profile, settings: Settings) -> Policy:
     """The batching policy of this version on this machine."""
-    manifest, batching = tuned.model.manifest, settings.batching
+    batching = settings.batching
     limits = BatchLimits(largest_batch(manifest, settings), batching.max_tokens)
     longest = manifest.input_format.max_length
-    cost = CostModel(tuned.profile.cells, max_items=limits.max_items, max_tokens=longest)
+    cost = CostModel(profile.cells, max_items=limits.max_items, max_tokens=longest)
     return Policy(limits, cost, batching.scheduler, batching.ageing_s)
 
 

@@ -56,7 +56,7 @@ def dialects(caller: RequestScorer, settings: Settings) -> list[RouteGroup]:
         router = routers.setdefault(dialect.shape, APIRouter(default_response_class=Response))
         for get in dialect.gets:
             _add_get(router, dialect, get, caller)
-    return [RouteGroup(router, shape) for shape, router in routers.items()]
+    return [RouteGroup(router, shape, direct=True) for shape, router in routers.items()]
 
 
 def binary_paths() -> frozenset[str]:

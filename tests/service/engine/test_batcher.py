@@ -23,9 +23,15 @@ POLICY = Policy(BatchLimits(4, 8192), BATCHING_PAYS)
 
 @asynccontextmanager
 async def running(
-    backend: ScriptedBackend, *, clock: ManualClock | None = None, workers: int = 1, dedupe: bool = True
+    backend: ScriptedBackend,
+    *,
+    clock: ManualClock | None = None,
+    workers: int = 1,
+    dedupe: bool = True,
+    metrics: Metrics | None = None,
 ) -> AsyncIterator[Batcher]:
-    model, metrics = loaded(backend), Metrics(version="test")
+    model = loaded(backend)
+    metrics = metrics or Metrics(version="test")
     made = Batcher(
         model.score,
         POLICY,
@@ -184,13 +190,13 @@ def test_the_loop_survives_its_own_bugs(monkeypatch: pytest.MonkeyPatch) -> None
     """I6: an exception in planning fails the queued items, is counted, and scoring goes on."""
 
     async def story() -> None:
-        backend = ScriptedBackend()
-        async with running(backend) as made:
+        backend, metrics = ScriptedBackend(), Metrics(version="test")
+        async with running(backend, metrics=metrics) as made:
             with monkeypatch.context() as broken:
                 broken.setattr(PendingQueue, "take", lambda *_: 1 / 0)
                 assert isinstance(await made.submit(encoding(1), deadline=FAR), InferenceFailed)
             assert value(await made.submit(encoding(2), deadline=FAR)) == 2
-            assert made._metrics._all.worker_restarts.labels("fake")._value.get() == 1
+            assert metrics.worker_restarts.labels("fake")._value.get() == 1
 
     run(story)
 
@@ -264,12 +270,17 @@ def test_exactly_one_outcome_each(items: list[tuple[int, str]], workers: int) ->
     run(story)
 
 
-def held(story: Callable[[ScriptedBackend, Batcher], Awaitable[None]], *, dedupe: bool = True) -> None:
+def held(
+    story: Callable[[ScriptedBackend, Batcher], Awaitable[None]],
+    *,
+    dedupe: bool = True,
+    metrics: Metrics | None = None,
+) -> None:
     """A story in which the engine is busy with something else, so that what is submitted waits in the queue."""
 
     async def whole() -> None:
         backend = ScriptedBackend()
-        async with running(backend, dedupe=dedupe) as made:
+        async with running(backend, dedupe=dedupe, metrics=metrics) as made:
             backend.gate.clear()
             made.submit(encoding(9), deadline=FAR)
             await entered(backend)
@@ -280,6 +291,7 @@ def held(story: Callable[[ScriptedBackend, Batcher], Awaitable[None]], *, dedupe
 
 def test_the_same_item_in_flight_is_computed_once() -> None:
     """Three ask for the same tokens, one leaves: the row runs once and both others have its reward."""
+    metrics = Metrics(version="test")
 
     async def story(backend: ScriptedBackend, made: Batcher) -> None:
         same = [made.submit(encoding(1, 2), deadline=FAR) for _ in range(3)]
@@ -289,11 +301,11 @@ def test_the_same_item_in_flight_is_computed_once() -> None:
         backend.gate.set()
         assert [value(await future) for future in (same[1], same[2], other, running_too)] == [3, 3, 3, 9]
         assert sorted(backend.executed) == [(1, 2), (2, 1), (9,)]
-        assert made._metrics._all.deduplicated.labels("fake")._value.get() == 3
+        assert metrics.deduplicated.labels("fake")._value.get() == 3
         assert value(await made.submit(encoding(1, 2), deadline=FAR)) == 3
         assert backend.executed.count((1, 2)) == 2, "what is done is not remembered"
 
-    held(story)
+    held(story, metrics=metrics)
 
 
 def test_a_twin_lives_as_long_as_its_last_waiter() -> None:

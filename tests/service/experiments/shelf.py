@@ -24,6 +24,7 @@ from service.settings import Settings
 from service.settings.groups import RollbackSettings
 from service.telemetry.metrics import Metrics
 from service.versions.health import Health
+from service.versions.isolate import opened_here
 from service.versions.live import Live
 from service.versions.resident import ResidentVersion
 from service.versions.tuned import TunedModel
@@ -183,7 +184,7 @@ def _bundle(
     clock = asyncio.get_running_loop().time
     health = Health(RollbackSettings(), clock, lambda _: None)
     return ResidentVersion(
-        tuned,
+        opened_here(tuned, settings, clock),
         settings,
         tokenize_threads=threads,
         clock=clock,

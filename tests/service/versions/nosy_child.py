@@ -6,10 +6,12 @@ import resource
 import sys
 from pathlib import Path
 
-from service.versions.dry_run_child import bind_to, limit
+from service.engine.child_process import bind_to
+from service.versions.dry_run_child import limit
 
 request = json.loads(sys.stdin.buffer.readline())
 bind_to(int(sys.argv[1]))
+os.nice(10)
 limit(request)
 seen = {
     "environment": sorted(os.environ),

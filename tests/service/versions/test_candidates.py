@@ -17,7 +17,7 @@ from service.bundle.open import LoadedModel
 from service.bundle.store import version_directory
 from service.domain import Reward, ScoreItem, ScoreQuery
 from service.errors import BundleRejected
-from service.versions.loader import warm_up
+from service.versions.self_test import warm_up
 from service.versions.states import State
 from tests.api import settings_for, with_api
 from tests.fakes import NAN, POISON, ScriptedBackend, loaded

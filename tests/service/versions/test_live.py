@@ -50,7 +50,7 @@ def test_a_new_version_is_picked_up(store: Path, tiny_checkpoint: Path) -> None:
             await until(service, new)
             assert pinned.digest == old
             [encoding] = await pinned.encode(ITEMS)
-            outcome = await pinned.batcher.submit(encoding, deadline=1e12)  # type: ignore[arg-type]
+            outcome = await pinned.engine.submit(encoding, deadline=1e12)  # type: ignore[arg-type]
             assert not isinstance(outcome, Exception)
         assert await score(service) == new
         while any(status.digest == old for status in service.live.statuses):  # noqa: ASYNC110
