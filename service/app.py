@@ -161,8 +161,8 @@ async def running(service: Service) -> AsyncIterator[Service]:
             await service.mirror.aclose()
 
 
-def create_app(service: Service) -> FastAPI:
-    """The API over an opened service."""
+def create_app(service: Service) -> Guard:
+    """The API over an opened service: the guard, and the framework's application behind it."""
     app = FastAPI(
         title="Plurality",
         summary="Rewards and calibrated preference probabilities.",
@@ -201,8 +201,8 @@ def create_app(service: Service) -> FastAPI:
     paths = Paths(
         route_groups, plain=("/docs", "/openapi.json"), binary=binary_paths(), probes=probe_paths(), unknown=unknown
     )
-    app.add_middleware(
-        Guard,
+    return Guard(
+        app,
         settings=settings.http,
         gate=service.gate,
         metrics=service.metrics,
@@ -210,7 +210,6 @@ def create_app(service: Service) -> FastAPI:
         keys=service.keys,
         errors=errors,
     )
-    return app
 
 
 async def _watch_lag(metrics: Metrics) -> None:

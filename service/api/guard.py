@@ -10,8 +10,9 @@ import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
+from fastapi import FastAPI
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from service.admission import Gate
 from service.api.errors import ErrorReplies
@@ -48,11 +49,11 @@ class _Exchange:
 
 
 class Guard:
-    """Wraps the whole application."""
+    """The outermost ASGI application: whatever the framework does stands behind it."""
 
     def __init__(
         self,
-        app: ASGIApp,
+        app: FastAPI,
         *,
         settings: HttpSettings,
         gate: Gate,
@@ -61,7 +62,7 @@ class Guard:
         keys: Keys,
         errors: ErrorReplies,
     ) -> None:
-        self._app = app
+        self.app = app
         self._errors = errors
         self._paths = paths
         self._keys = keys
@@ -71,7 +72,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
         place = self._paths.find(scope["path"])
@@ -90,7 +91,7 @@ class Guard:
             if place.endpoint and scope["method"] == "POST":
                 await self._call(place.endpoint, scope, _replay(body, receive), reply)
             else:
-                await self._app(scope, _replay(body, receive), reply)
+                await self.app(scope, _replay(body, receive), reply)
         except ClientDisconnect:
             exchange.status = CLIENT_LEFT
         except _Refused as refusal:

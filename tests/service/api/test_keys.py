@@ -215,7 +215,7 @@ def test_a_newline_after_a_path_opens_nothing(published: Path, files: KeySetting
     """Routers' patterns end in $, which a final newline satisfies too: such a path must not pass as an unknown one."""
 
     async def story(client: httpx.AsyncClient, service: Service) -> None:
-        paths = sorted(create_app(service).openapi()["paths"])
+        paths = sorted(create_app(service).app.openapi()["paths"])
         assert "/rm/v1/feedback/export" in paths
         for path in paths:
             for method in ("GET", "POST", "DELETE"):
