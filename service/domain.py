@@ -14,11 +14,14 @@ from plurality.core.pairs import Message, Prompt, ResponsePair, Role, ScoreItem
 __all__ = [
     "MODEL_NAME_PATTERN", "Batch", "Device", "Encoding", "Float32", "Int64", "Item", "Message", "ModelName", "Outcome",
     "Prompt", "RawText", "RawTokens", "ResponsePair", "Reward", "Role", "Scheduler", "ScoreItem", "ScoreQuery",
+    "UpstreamKind",
 ]  # fmt: skip
 MODEL_NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 ModelName = Annotated[str, StringConstraints(pattern=MODEL_NAME_PATTERN)]
 Device = Literal["cpu", "cuda", "tensorrt"]
 """Where a model runs."""
+UpstreamKind = Literal["vllm", "sglang", "plurality"]
+"""Another server that scores."""
 Scheduler = Literal["profile", "fifo"]
 """How a queue is divided into engine calls."""
 Float32 = NDArray[np.float32]

@@ -24,6 +24,8 @@ PluralityError                   in plurality.core.errors
 │   ├── Draining                 this process is going away
 │   ├── NotReady                 no version of the model is loaded yet
 │   ├── EngineRestarting         the engine's process ended, and another one does not start yet
+│   ├── UpstreamUnavailable      the server that scores for a version does not answer
+│   ├── UpstreamChanged          the server that scores for a version has other weights now
 │   └── FeedbackUnavailable      the database of feedback does not answer
 ├── DeadlineExceeded             the caller's deadline passed first
 ├── EngineError                  the model ran and failed
@@ -189,6 +191,18 @@ class EngineRestarting(Unavailable):
     """The process of the version's engine ended, and could not be started again yet."""
 
     code = "engine_restarting"
+
+
+class UpstreamUnavailable(Unavailable):
+    """The server that scores for this version is away or full."""
+
+    code = "upstream_unavailable"
+
+
+class UpstreamChanged(Unavailable):
+    """The server that scores for this version gives known texts other rewards than when it was imported."""
+
+    code = "upstream_changed"
 
 
 class FeedbackUnavailable(Unavailable):

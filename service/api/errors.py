@@ -40,6 +40,8 @@ STATUS: dict[type[PluralityError], int] = {
     errors.Draining: 503,
     errors.NotReady: 503,
     errors.EngineRestarting: 503,
+    errors.UpstreamUnavailable: 503,
+    errors.UpstreamChanged: 503,
     errors.FeedbackUnavailable: 503,
     errors.DeadlineExceeded: 504,
     errors.EngineError: 500,

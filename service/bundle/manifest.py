@@ -14,7 +14,7 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from service.bundle.calibrate import UNCALIBRATED, Calibrator
 from service.bundle.formats import Closed, InputFormat, TokenId
-from service.domain import ModelName
+from service.domain import ModelName, UpstreamKind
 from service.errors import BundleRejected
 
 MAX_MANIFEST_BYTES = 4 * 2**20
@@ -146,7 +146,8 @@ class Fidelity(Closed):
     """The differences of this file's rewards to the checkpoint's, through the service's own tokenizer and engine."""
 
     texts: int = Field(gt=0)
-    reference: Literal["torch", "onnx-fp32"]
+    reference: Literal["torch", "onnx-fp32", "upstream"]
+    """`upstream`: the server itself, asked again in another batch."""
     max_abs_difference: float
     spearman: float
     accuracy_change: float | None
@@ -154,6 +155,16 @@ class Fidelity(Closed):
     max_probability_change: float | None = Field(default=None, ge=0, le=1)
     """Largest change of σ(r_a − r_b), on the labeled pairs, or on consecutive texts where there are none; None in
     manifests that were written before it was measured."""
+
+
+class Upstream(Closed):
+    """The server that computes a version's logits, instead of a file of the bundle."""
+
+    kind: UpstreamKind
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s@]{1,500}$")]
+    """Where it listens; holds no credentials, for a manifest is no secret."""
+    model: Annotated[str, StringConstraints(min_length=1, max_length=500)]
+    """The model's name there."""
 
 
 class Provenance(Closed):
@@ -175,9 +186,11 @@ class Manifest(Closed):
     parent: Digest | None
     created: str
     objective: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9+_-]{0,31}$")]
-    precision: Precision
+    precision: Precision | Literal["upstream"]
     quantization: Quantization | None = None
     """Of an int8 version; None: not quantized, or an int8 version of weights without a bound."""
+    upstream: Upstream | None = None
+    """Who computes the logits; None: `model.onnx`."""
     input_format: InputFormat
     center: float
     """Subtracted from the logit, so that the reference set's mean reward is 0 and versions share a zero."""
@@ -188,7 +201,7 @@ class Manifest(Closed):
     fidelity: Fidelity
     evaluation: dict[str, float]
     provenance: Provenance
-    files: tuple[FileEntry, ...] = Field(min_length=2, max_length=64)
+    files: tuple[FileEntry, ...] = Field(min_length=1, max_length=64)
 
     @property
     def calibrator(self) -> Calibrator:

@@ -17,6 +17,7 @@ from service.domain import Device, Encoding, Message, Outcome, Prompt, ScoreItem
 from service.engine.backend import Backend, Score, score
 from service.engine.integer import check_integer_products
 from service.engine.ort import open_session
+from service.engine.upstream import Proof, UpstreamBackend
 from service.errors import BundleRejected, EngineError
 
 MODEL_FILE = "model.onnx"
@@ -69,12 +70,25 @@ def open_model(files: VerifiedFiles, *, device: Device, threads: int | None) -> 
     if quantization := files.manifest.integer_products:
         check_integer_products(quantization.largest_pair)
     contents = dict(files.contents)
-    files.manifest.file(MODEL_FILE)
     files.manifest.file(TOKENIZER_FILE)
     tokenizer = open_tokenizer(contents.pop(TOKENIZER_FILE), files.manifest.input_format)
+    if files.manifest.upstream:
+        return LoadedModel(files.digest, files.manifest, tokenizer, open_upstream(files.manifest))
+    files.manifest.file(MODEL_FILE)
     model = contents.pop(MODEL_FILE)
     backend = open_session(model, external=contents, device=device, threads=threads)
     return LoadedModel(files.digest, files.manifest, tokenizer, backend)
+
+
+def open_upstream(manifest: Manifest) -> UpstreamBackend:
+    """The server that computes the logits of a version that has an upstream; nothing is sent yet."""
+    upstream = manifest.upstream
+    if upstream is None:
+        raise BundleRejected("the version has no upstream server", reason="parse")
+    proofs = [Proof(entry.token_ids, entry.reward + manifest.center) for entry in manifest.golden]
+    return UpstreamBackend(
+        upstream.kind, upstream.url, upstream.model, proofs=proofs, tolerance=manifest.golden_tolerance
+    )
 
 
 def open_tokenizer(tokenizer_json: bytes, input_format: PairFormat | ChatFormat) -> ItemTokenizer:

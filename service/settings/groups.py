@@ -110,6 +110,15 @@ class RuntimeSettings(_Group):
     """Answer a lone request with all cores, where several workers of few threads are fastest. Holds weights twice."""
 
 
+class UpstreamSettings(_Group):
+    """Versions that another server computes."""
+
+    calls: int = Field(default=8, ge=1, le=64)
+    """Requests to the server at the same time; each holds up to `batching.max_items` texts."""
+    check_s: float = Field(default=10.0, gt=0)
+    """Between checks that the server still gives known texts their rewards."""
+
+
 class RepositorySettings(_Group):
     """Polling of the store, limits of loading a candidate, and how many versions stay loaded."""
 

@@ -27,6 +27,7 @@ from service.settings.groups import (
     RollbackSettings,
     RuntimeSettings,
     UiSettings,
+    UpstreamSettings,
     WatchSettings,
 )
 
@@ -66,6 +67,7 @@ class Settings(BaseSettings):
     dialects: DialectSettings = DialectSettings()
     batching: BatchingSettings = BatchingSettings()
     runtime: RuntimeSettings = RuntimeSettings()
+    upstream: UpstreamSettings = UpstreamSettings()
     repository: RepositorySettings = RepositorySettings()
     watch: WatchSettings = WatchSettings()
     keys: KeySettings = KeySettings()

@@ -9,11 +9,11 @@ from functools import partial
 from typing import TypeVar
 
 from service.bundle.manifest import Manifest
-from service.bundle.open import TOKENIZER_FILE, open_tokenizer
+from service.bundle.open import TOKENIZER_FILE, open_tokenizer, open_upstream
 from service.bundle.store import VerifiedFiles, read_manifest, read_verified, version_directory
 from service.engine.process import EngineProcess
 from service.engine.profile import Profile
-from service.errors import BundleRejected
+from service.errors import BundleRejected, UpstreamChanged, UpstreamUnavailable
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from service.versions.daemon_thread import run_in_daemon_thread
@@ -23,6 +23,7 @@ from service.versions.lifecycle import Lifecycle
 from service.versions.self_test import self_test, warm_up
 from service.versions.states import Key, State
 from service.versions.tuned import largest_batch, load_tuned
+from service.versions.upstream import UpstreamVersion, opened_upstream
 
 T = TypeVar("T")
 _NICE = 10
@@ -57,6 +58,8 @@ class Loader:
         Raises:
             BundleRejected: with the reason.
         """
+        if files.manifest.upstream:
+            return await self._open_upstream(key, files)
         if self._settings.runtime.engine == "process":
             return await self._open_apart(key, files, same_shape_profile)
         limits = self._settings.repository
@@ -71,6 +74,25 @@ class Loader:
             tuned.model.backend.close()
             raise
         return opened_here(tuned, self._settings, self._clock)
+
+    async def _open_upstream(self, key: Key, files: VerifiedFiles) -> OpenedVersion:
+        """A server that is away is waited for, and the version is not ready meanwhile; a changed one is refused."""
+        limits = self._settings.repository
+        tokenizer = open_tokenizer(files.contents[TOKENIZER_FILE], files.manifest.input_format)
+        backend, problem = open_upstream(files.manifest), None
+        await self._step(key, State.LOADING, asyncio.sleep(0), limits.load_s)  # there are no weights, and
+        await self._step(key, State.WARMING, asyncio.sleep(0), limits.warm_up_s)  # nothing of ours to warm up
+        try:
+            await self._step(
+                key, State.SELF_TEST, run_in_daemon_thread(backend.check, name="upstream"), limits.warm_up_s
+            )
+        except UpstreamUnavailable as error:
+            problem = error
+        except UpstreamChanged as error:
+            backend.close()
+            raise BundleRejected(error.message, reason="selftest") from None
+        version = UpstreamVersion(files.digest, files.manifest, tokenizer, backend, problem)
+        return opened_upstream(version, self._settings, self._clock)
 
     async def _open_apart(self, key: Key, files: VerifiedFiles, profile: Profile | None) -> OpenedVersion:
         settings, limits, manifest = self._settings, self._settings.repository, files.manifest
@@ -111,7 +133,7 @@ class Loader:
 
     async def _dry_run(self, files: VerifiedFiles) -> None:
         limits = self._settings.repository
-        if not limits.dry_run:
+        if not limits.dry_run or files.manifest.upstream:
             return
         longest_shape = self._settings.runtime.device == "cpu"
         dry_run = DryRun(DryRunLimits(limits.dry_run_s, limits.dry_run_memory_bytes, longest_shape))
