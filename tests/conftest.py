@@ -3,6 +3,7 @@
 Only a test that asks for such a bundle imports torch and the exporter: `tests/contract/test_costs.py`.
 """
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -19,6 +20,15 @@ settings.load_profile("steady")
 # Several threads on busy cores make tiny models ten times slower. torch and BLAS read this once, when they are
 # imported, here and in the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_finish() -> None:
+    """Keep what the imports made out of every later garbage collection: it stays to the end.
+
+    accelerate collects after each training run, and torch's and transformers' objects took half a second each time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,12 +1,15 @@
 """`plurality train`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from plurality.cli.options import fields_as_options
 from plurality.training.config import TrainConfig, checked_config
+
+if TYPE_CHECKING:
+    from plurality.training.train import TrainResult
 
 _WATCH = (
     "Run as the sidecar of a service, configured by this TOML file: new votes -> train from the running version -> "
@@ -47,15 +50,20 @@ def train(
     if settings["data"] is None or settings["output"] is None:
         raise typer.BadParameter("give --data and --output (or --watch FILE)")
     from plurality.synthetic.encoder import resolve_model
-    from plurality.training.processes import is_first
-    from plurality.training.train import by_source
+    from plurality.training.processes import is_first, leave
     from plurality.training.train import train as run
 
     config = checked_config(**settings | {"model": resolve_model(settings["model"])})
     result = run(config, say=typer.echo)
-    if not is_first():
-        return
-    if config.more:
+    if is_first():
+        _report(result, more=config.more)
+    leave()
+
+
+def _report(result: "TrainResult", *, more: bool) -> None:
+    from plurality.training.train import by_source
+
+    if more:
         typer.echo(f"weights of the sources over the run: {result.output / 'more.png'}")
     typer.echo(f"trained {result.steps} steps in {result.seconds:.0f} s -> {result.output}")
     if result.validation:

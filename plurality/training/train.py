@@ -62,10 +62,7 @@ def train(config: TrainConfig, *, say: Callable[[str], None] = print) -> TrainRe
     _keep_settings(config, trainer.args.world_size)
     outcome = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     metrics = _validation_metrics(trainer) if validation_set else {}
-    # The connections of several processes are closed while all of them live. Left to the end of Python, gloo's threads
-    # abort, now and then, the process that ends first, and torchrun calls a run failed that has ended well.
-    trainer.accelerator.wait_for_everyone()
-    trainer.accelerator.end_training()
+    trainer.accelerator.wait_for_everyone()  # what one process ends first must not break the others' last exchange
     if not is_first():
         return TrainResult(config.output, outcome.global_step, outcome.metrics["train_runtime"], metrics)
     if config.more:

@@ -34,8 +34,8 @@ def random_items(count: int, *, seed: int) -> list[ScoreItem]:
         alphabet = source.choice(_ALPHABETS)
         return "".join(source.choice(alphabet) for _ in range(source.randrange(longest)))
 
-    prompts = [f"{number} {text(60)}" for number in range(count // RESPONSES)]
-    return [ScoreItem(prompt, text(90)) for prompt in prompts for _ in range(RESPONSES)]
+    prompts = [f"{number} {text(20)}" for number in range(count // RESPONSES)]
+    return [ScoreItem(prompt, text(30)) for prompt in prompts for _ in range(RESPONSES)]
 
 
 @pytest.mark.timeout(TIMEOUT_S)
