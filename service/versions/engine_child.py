@@ -6,6 +6,7 @@ socket. It reads the version from the store itself and checks every digest, as t
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -206,6 +207,9 @@ async def _main(descriptor: int, table: int) -> None:
 
 if __name__ == "__main__":
     bind_to(int(sys.argv[1]))
+    # A terminal or an init system signals all processes of a group: the parent answers what runs, and then ends this one.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     configure_logs("warning")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_main(int(sys.argv[2]), int(sys.argv[3])))

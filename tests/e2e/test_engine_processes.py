@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,20 @@ def test_sigterm_while_a_call_hangs(tmp_path: Path) -> None:
         assert asyncio.run(story()).status_code == 503
         assert served.wait() == 0
         assert not engine.is_running()
+
+
+def test_signals_to_the_whole_group_are_the_services_own(tmp_path: Path) -> None:
+    """Ctrl-C, and what an init system sends, reach the engines too: they go on, for the service drains first."""
+    publish_stamped(tmp_path, 0)
+    with serving(tmp_path) as served:
+        [engine] = engines(served)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            engine.send_signal(number)
+            reply = httpx.post(served.api + "/rm/v1/score", json=GOOD_BODY)
+            assert reply.json()["items"][0]["reward"] == value(GOOD)
+        assert engines(served) == [engine]
+        assert served.stop() == 0
+    assert not [entry for entry in served.log if entry["event"] == "engine_ended"]
 
 
 def test_engines_end_with_a_service_that_is_killed(tmp_path: Path) -> None:
