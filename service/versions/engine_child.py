@@ -207,7 +207,7 @@ async def _main(descriptor: int, table: int) -> None:
 
 if __name__ == "__main__":
     bind_to(int(sys.argv[1]))
-    # A terminal or an init system signals all processes of a group: the parent answers what runs, and then ends this one.
+    # A terminal or an init system signals all processes of a group: the parent drains, and then ends this one.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     configure_logs("warning")
