@@ -16,7 +16,7 @@ from service.engine.frames import Submission
 from service.engine.policy import Policy
 from service.engine.process import EngineProcess
 from service.engine.running_calls import RunningCall, digest_of
-from service.errors import BundleRejected, DeadlineExceeded, Draining, EngineRestarting, TextQuarantined
+from service.errors import DeadlineExceeded, Draining, EngineRestarting, TextQuarantined
 from service.telemetry.logs import get_logger
 
 Launch = Callable[[EngineProcess, Sequence[bytes]], Awaitable[None]]
@@ -245,10 +245,10 @@ class IsolatedEngine:
             process = EngineProcess(self._policy.limits.max_items)
             try:
                 await self._launch(process, list(self._strikes))
-            except (BundleRejected, TimeoutError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - the supervisor: whatever a start fails with, it is tried again
                 await process.gone()
                 short_lives += 1
-                _log.error("engine_start_failed", version=self._name, error=str(error), failures=short_lives)
+                _log.error("engine_start_failed", version=self._name, error=repr(error), failures=short_lives)
                 self._unavailable = True
                 self._resolve_all(EngineRestarting("the engine of this version ended and could not be started again"))
             except BaseException:
