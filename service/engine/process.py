@@ -64,8 +64,9 @@ class EngineProcess(asyncio.Protocol):
                 [*command, str(theirs.fileno()), str(table)],
                 pass_fds=[theirs.fileno(), table],
                 stdin=subprocess.DEVNULL,
-                env=child_environment(engine=True),
-                cwd="/",
+                env=child_environment(
+                    engine=True
+                ),  # and in this working directory: a store may be named relative to it
             )
         finally:
             theirs.close()

@@ -76,6 +76,16 @@ def test_sigterm_while_a_call_hangs(tmp_path: Path) -> None:
         assert not engine.is_running()
 
 
+def test_a_store_named_relative_to_the_working_directory(tmp_path: Path) -> None:
+    """As `plurality serve --store store` names it, with a cache folder beside it."""
+    publish_stamped(tmp_path / "store", 0)
+    with serving("store", cwd=tmp_path, env={**environment(), "PLURALITY_CACHE_DIR": "cache"}) as served:
+        reply = httpx.post(served.api + "/rm/v1/score", json=GOOD_BODY)
+        assert reply.json()["items"][0]["reward"] == value(GOOD)
+        assert list((tmp_path / "cache" / "profiles").iterdir())
+        assert served.stop() == 0
+
+
 def test_signals_to_the_whole_group_are_the_services_own(tmp_path: Path) -> None:
     """Ctrl-C, and what an init system sends, reach the engines too: they go on, for the service drains first."""
     publish_stamped(tmp_path, 0)
