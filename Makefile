@@ -28,7 +28,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt client/pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --config-settings editable_mode=compat -e '.[$(RUNTIME),postgres,train,demo,dev]' -e ./client
 	touch $@
 
-demo: install ## Train two small reward models, export, serve and score with them (6 minutes on 2 cores of an AMD EPYC at 2.6 GHz, and 2 to install)
+demo: install ## Train two small reward models, export, serve and score with them (6 minutes on 2 cores of an AMD EPYC at 2.6 GHz, and 2 to 3 to install)
 	$(BIN)/plurality demo --directory $(DEMO_DIR)
 
 serve: install ## Serve what `make demo` published, on 127.0.0.1:8080
